@@ -1,0 +1,86 @@
+"""The contract of a target: the network that is being pruned, together with its task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+Split = Literal["train", "validation", "test"]
+PoolSplit = Literal["train", "held_out"]
+BackwardHook = Callable[[torch.optim.Optimizer], None]
+
+
+class Target:
+    """A multi-component network and the task that it is trained on.
+
+    A subclass names its components and implements `build`, `trace`, `batches`, `loss` and `score`; everything else has
+    a default. A target is picklable and cheap to make; it holds data and settings, never a model: the models that it
+    builds are trained, cut and thrown away by whoever asked for them.
+
+    Attributes:
+        components: Names of the top-level submodules of the model, in the order of the data's way through them.
+        floor: `score` of a trivial solution, at which the retained score is 0.
+        unit: What the score is measured in, for tables and plots.
+        dense_steps: Training steps that make a dense checkpoint [steps].
+    """
+
+    components: ClassVar[tuple[str, ...]] = ()
+    unit: ClassVar[str] = "score"
+    floor: float = 0.0
+    dense_steps: int = 1000
+
+    # ---------------------------------------------------------------- what every target must say
+    def build(self, generator: torch.Generator) -> nn.Module:
+        """A freshly initialised model whose top-level children include every name in `components`."""
+        raise NotImplementedError(f"{type(self).__name__} must implement build(generator)")
+
+    def trace(self, model: nn.Module) -> Any:
+        """Run one sample through *all* entry points of the model and return every output.
+
+        Returns a tensor or a nest of tuples, lists and dicts of tensors. Discovery follows this call, so a path that is
+        not taken here is a dependency that is not seen; MACs are counted over it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement trace(model)")
+
+    def batches(self, generator: torch.Generator) -> Iterator[Any]:
+        """Endless training batches, drawn with `generator` alone."""
+        raise NotImplementedError(f"{type(self).__name__} must implement batches(generator)")
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Scalar task loss of one batch."""
+        raise NotImplementedError(f"{type(self).__name__} must implement loss(model, batch)")
+
+    def score(self, model: nn.Module, split: Split) -> float:
+        """How well the model does its task on `split`; higher is better, non-finite means collapsed."""
+        raise NotImplementedError(f"{type(self).__name__} must implement score(model, split)")
+
+    # ---------------------------------------------------------------- what most targets leave alone
+    def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
+        """The optimizers that train the model; by default one Adam over all parameters."""
+        return [torch.optim.Adam(model.parameters(), lr=1e-3)]
+
+    def training_step(
+        self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], batch: Any, after_backward: BackwardHook
+    ) -> Tensor:
+        """One update of the model; returns the task loss, detached.
+
+        `after_backward(optimizer)` must be called once for each optimizer, when the gradients of its parameters are
+        complete and before it steps: that is where importance is measured and regularisation gradients are added.
+        """
+        (optimizer,) = optimizers
+        optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(model, batch)
+        loss.backward()
+        after_backward(optimizer)
+        optimizer.step()
+        return loss.detach()
+
+    def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
+        """Option sets that a pool of checkpoints cycles through; those held out must not occur in training.
+
+        Every variant must lead to the same number of groups, since a policy's observation and action have that size.
+        """
+        return [{}]
