@@ -1,0 +1,18 @@
+"""What can be removed from a network: discovery, verification, surgery and cost of its pruning groups."""
+
+from prune_env.groups.cost import Cost, CostModel, count_cost
+from prune_env.groups.description import Group, Grouping, Slice
+from prune_env.groups.discovery import discover
+from prune_env.groups.surgery import Snapshot, Surgeon
+
+__all__ = [
+    "Cost",
+    "CostModel",
+    "Group",
+    "Grouping",
+    "Slice",
+    "Snapshot",
+    "Surgeon",
+    "count_cost",
+    "discover",
+]
