@@ -22,15 +22,15 @@ class Target:
 
     Attributes:
         components: Names of the top-level submodules of the model, in the order of the data's way through them.
-        floor: `score` of a trivial solution, at which the retained score is 0.
         unit: What the score is measured in, for tables and plots.
         dense_steps: Training steps that make a dense checkpoint [steps].
+        steps_per_epoch: Length of the epoch in which schedules count time [steps].
     """
 
     components: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[str] = "score"
-    floor: float = 0.0
     dense_steps: int = 1000
+    steps_per_epoch: int = 100
 
     # ---------------------------------------------------------------- what every target must say
     def build(self, generator: torch.Generator) -> nn.Module:
@@ -77,6 +77,14 @@ class Target:
         after_backward(optimizer)
         optimizer.step()
         return loss.detach()
+
+    def floor(self, split: Split) -> float:
+        """`score` of a trivial solution on `split`, at which the retained score is 0."""
+        return 0.0
+
+    def metrics(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """Further numbers that people of the field expect beside the score (PSNR, say)."""
+        return {}
 
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
         """Option sets that a pool of checkpoints cycles through; those held out must not occur in training.

@@ -1,0 +1,10 @@
+"""The network being pruned: the contract, the registry, and the targets that ship."""
+
+from prune_env.targets.autoencoder import Autoencoder
+from prune_env.targets.base import PoolSplit, Split, Target
+from prune_env.targets.data import DataError
+from prune_env.targets.registry import known_targets, make_target, register_target
+
+__all__ = ["Autoencoder", "DataError", "PoolSplit", "Split", "Target", "known_targets", "make_target", "register_target"]
+
+register_target("autoencoder", Autoencoder)

@@ -1,0 +1,167 @@
+"""The autoencoder of arXiv 2601.19794 (Table 1) on handwritten digits: encoder and decoder, a latent between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from prune_env.targets.base import PoolSplit, Split, Target
+from prune_env.targets.data import LOADERS
+
+_LATENT_SIZES: dict[str, dict[PoolSplit, tuple[int, ...]]] = {
+    "digits": {"train": (4, 8, 16, 32), "held_out": (6, 12, 24)},
+    "mnist": {"train": (8, 64, 256), "held_out": (32, 128)},
+}
+_TRAINING = {"digits": (64, 2000), "mnist": (256, 2000)}  # batch size [images], dense training [steps]
+
+
+def layer_widths(inputs: int, latent: int, hidden_layers: int = 3) -> list[int]:
+    """Widths from input to latent, linearly interpolated: 784, 652, 520, 388, 256 for the paper's largest."""
+    stages = hidden_layers + 1
+    return [round(inputs + (latent - inputs) * i / stages) for i in range(stages + 1)]
+
+
+class AutoencoderNet(nn.Module):
+    """Linear-BatchNorm-ReLU blocks down to a bare latent, and the mirror image back to pixels in [0, 1]."""
+
+    def __init__(self, widths: list[int]):
+        super().__init__()
+        self.encoder = _mlp(widths)
+        self.decoder = _mlp(widths[::-1])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Reconstruct images, [B, pixels] in [0, 1]."""
+        return torch.sigmoid(self.decoder(self.encoder(images)))
+
+
+def _mlp(widths: list[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        layers.append(nn.Linear(fan_in, fan_out))
+        if i < len(widths) - 2:
+            layers += [nn.BatchNorm1d(fan_out), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class Autoencoder(Target):
+    """Reconstruct handwritten digits through a narrow latent.
+
+    The loss is the mean squared error, the score its negative on pixels in [0, 1], and the floor the predictor that
+    answers with the mean training image: the retained score is the share of the dense network's explained variance that
+    is still explained.
+
+    Args:
+        data: "digits" (8x8, embedded, milliseconds a step) or "mnist" (28x28, see `prune_env.targets.data`).
+        latent_dim: Width of the latent [channels]; by default 16 for digits, 256 for MNIST.
+        hidden_layers: Hidden layers of the encoder, and as many of the decoder.
+        batch_size: Images in a training batch; by default 64 for digits, 256 for MNIST.
+        dense_steps: Training steps of a dense checkpoint; 2,000 by default.
+        learning_rate: Of Adam.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+        DataError: If MNIST is asked for and is missing or damaged.
+    """
+
+    components = ("encoder", "decoder")
+    unit = "-MSE"
+
+    def __init__(
+        self,
+        data: str = "digits",
+        latent_dim: int | None = None,
+        hidden_layers: int = 3,
+        batch_size: int | None = None,
+        dense_steps: int | None = None,
+        learning_rate: float = 1e-3,
+    ):
+        if data not in LOADERS:
+            raise ValueError(f"unknown data {data!r}; known data: {', '.join(LOADERS)}")
+        latent_dim = latent_dim if latent_dim is not None else {"digits": 16, "mnist": 256}[data]
+        if latent_dim < 1 or hidden_layers < 1:
+            raise ValueError(f"latent_dim and hidden_layers must be at least 1, got {latent_dim} and {hidden_layers}")
+        self.data = data
+        self.latent_dim = latent_dim
+        self.hidden_layers = hidden_layers
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size or _TRAINING[data][0]
+        self.dense_steps = dense_steps or _TRAINING[data][1]
+        self._images = LOADERS[data]()
+        self.steps_per_epoch = max(1, len(self._images.train) // self.batch_size)
+        self._mean_image = self._images.train.float().mean(0) / self._images.white
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Settings only: the images are loaded anew where the pickle arrives."""
+        return {name: value for name, value in self.__dict__.items() if name != "_images"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._images = LOADERS[self.data]()
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        """A dense autoencoder with torch's usual initialisation, drawn with `generator`."""
+        widths = layer_widths(self._images.train.shape[1], self.latent_dim, self.hidden_layers)
+        model = AutoencoderNet(widths)
+        for layer in model.modules():
+            if isinstance(layer, nn.Linear):  # nn.Linear.reset_parameters, but with a generator
+                bound = 1 / math.sqrt(layer.in_features)
+                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        return model
+
+    def trace(self, model: nn.Module) -> Tensor:
+        """Reconstruct one image."""
+        return model(torch.zeros(1, self._images.train.shape[1]))
+
+    def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
+        """Adam over everything; fused, as a step over small tensors is mostly overhead."""
+        return [torch.optim.Adam(model.parameters(), lr=self.learning_rate, fused=True)]
+
+    def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """Endless batches of training images [B, pixels], without replacement within an epoch."""
+        images = self._images.train
+        while True:
+            order = torch.randperm(len(images), generator=generator)
+            for i in range(self.steps_per_epoch):
+                yield self._pixels(images[order[i * self.batch_size : (i + 1) * self.batch_size]])
+
+    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        """Mean squared error of the reconstruction."""
+        return F.mse_loss(model(batch), batch)
+
+    def score(self, model: nn.Module, split: Split) -> float:
+        """Negative mean squared error on pixels in [0, 1]."""
+        return -self.metrics(model, split)["mse"]
+
+    def metrics(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """MSE on pixels in [0, 1], and PSNR = -10 log10(MSE) [dB]."""
+        training = model.training
+        model.eval()
+        with torch.no_grad():
+            mse = self._mean_squared_error(split, model)
+        model.train(training)
+        return {"mse": mse, "psnr": -10 * math.log10(mse) if 0 < mse < math.inf else math.nan}
+
+    def floor(self, split: Split) -> float:
+        """Score of the predictor that answers every image with the mean training image."""
+        return -self._mean_squared_error(split, self._mean_image.expand_as)
+
+    def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
+        """Latent sizes; those held out never occur in training."""
+        return [{"latent_dim": size} for size in _LATENT_SIZES[self.data][split]]
+
+    def _mean_squared_error(self, split: Split, reconstruct) -> float:
+        images = getattr(self._images, split)
+        total = sum(
+            float(F.mse_loss(reconstruct(pixels), pixels, reduction="sum"))
+            for pixels in map(self._pixels, images.split(2000))
+        )
+        return total / images.numel()
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        return images if images.is_floating_point() else images.float() / self._images.white

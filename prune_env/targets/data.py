@@ -1,0 +1,135 @@
+"""Image data in memory: scikit-learn's 8x8 digits, and MNIST from its four IDX files, verified."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import pooch
+import torch
+from torch import Tensor
+
+# SHA-256 of the uncompressed files, whatever compression they arrive in.
+MNIST_FILES = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+MNIST_MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+
+
+class DataError(RuntimeError):
+    """A data file is missing or damaged; the message names the file, what was expected and where to put it."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Flattened grey images as uint8 or float, [N, pixels], with the value that means white.
+
+    Attributes:
+        train: Images to train on.
+        validation: Images that policies and tuning may see.
+        test: Images that are touched once, at report time.
+        white: Value of a white pixel; pixels are divided by it.
+    """
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+    white: float
+
+
+def data_folder() -> Path:
+    """Where data files are kept: `PRUNE_ENV_DATA`, or the user's cache folder."""
+    return Path(os.environ.get("PRUNE_ENV_DATA") or platformdirs.user_cache_path("prune_env") / "data")
+
+
+@lru_cache(maxsize=1)
+def load_digits() -> Images:
+    """The 1,797 handwritten 8x8 digits that scikit-learn ships; 1,197 train, 300 validation, 300 test."""
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    pixels = torch.tensor(sklearn_digits().data, dtype=torch.float32) / 16.0
+    pixels = pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))]
+    return Images(train=pixels[600:], validation=pixels[:300], test=pixels[300:600], white=1.0)
+
+
+@lru_cache(maxsize=1)
+def load_mnist() -> Images:
+    """MNIST 28x28; the last 2,000 training images are the validation split, 58,000 remain for training.
+
+    Raises:
+        DataError: If a file is damaged, or missing and not to be downloaded.
+    """
+    train = _read_idx(mnist_bytes("train-images-idx3-ubyte"))
+    test = _read_idx(mnist_bytes("t10k-images-idx3-ubyte"))
+    return Images(train=train[:-2000], validation=train[-2000:], test=test, white=255.0)
+
+
+LOADERS: dict[str, Callable[[], Images]] = {"digits": load_digits, "mnist": load_mnist}
+
+
+def mnist_bytes(name: str) -> bytes:
+    """The verified, uncompressed bytes of one MNIST file, from disk if it is there, else downloaded into the cache."""
+    for folder in (data_folder() / "mnist", data_folder(), platformdirs.user_cache_path("prune_env") / "data" / "mnist"):
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                return _verified(path, name)
+    return _download(name)
+
+
+def _verified(path: Path, name: str) -> bytes:
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete it, or replace it by an intact {name}[.gz]") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != MNIST_FILES[name]:
+        raise DataError(
+            f"{path} is damaged: the SHA-256 of its uncompressed content is {found}, expected {MNIST_FILES[name]}; "
+            f"delete it, or replace it by an intact {name}[.gz]"
+        )
+    return content
+
+
+def _download(name: str) -> bytes:
+    """Fetch into a temporary folder, verify, and only then move into the cache, so that no half file is ever seen."""
+    folder = platformdirs.user_cache_path("prune_env") / "data" / "mnist"
+    folder.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for mirror in MNIST_MIRRORS:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+            try:
+                fetched = Path(pooch.retrieve(f"{mirror}{name}.gz", known_hash=None, path=scratch, fname=f"{name}.gz"))
+                content = _verified(fetched, name)
+            except (OSError, DataError, ValueError) as error:
+                failures.append(f"{mirror}: {error}")
+                continue
+            plain = Path(scratch) / name
+            plain.write_bytes(content)
+            os.replace(plain, folder / name)  # noqa: PTH105
+            return content
+    raise DataError(
+        f"{name} (SHA-256 of the uncompressed file {MNIST_FILES[name]}) was not found and could not be downloaded. "
+        f"Put {name} or {name}.gz into {data_folder() / 'mnist'}, or point PRUNE_ENV_DATA at a folder whose "
+        f"subfolder 'mnist' holds it. Tried: {'; '.join(failures)}"
+    )
+
+
+def _read_idx(content: bytes) -> Tensor:
+    """Images of an IDX3 file as uint8 [N, rows * columns]."""
+    count, rows, columns = (int.from_bytes(content[i : i + 4], "big") for i in (4, 8, 12))
+    pixels = np.frombuffer(content, dtype=np.uint8, offset=16).reshape(count, rows * columns)
+    return torch.from_numpy(pixels.copy())

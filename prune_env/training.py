@@ -1,0 +1,57 @@
+"""The instrumented training loop: one screen, with measuring and regularisation attached as observers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from prune_env.targets import Target
+
+
+class Observer(Protocol):
+    """Something that watches training; see `ImportanceTracker` and `CosineL1`."""
+
+    def after_backward(self, optimizer: torch.optim.Optimizer) -> None:
+        """Gradients of this optimizer's parameters are complete, and not used yet."""
+
+    def after_step(self) -> None:
+        """All optimizers have stepped."""
+
+    def after_surgery(self, keep: torch.Tensor) -> None:
+        """Channels where `keep` is False are gone, and parameters are new objects."""
+
+
+def train(
+    target: Target,
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    batches: Iterator[Any],
+    steps: int,
+    observers: Sequence[Observer] = (),
+    progress: Callable[[int], None] | None = None,
+) -> float:
+    """Train for `steps` steps and return the mean task loss; NaN or infinity says that the network diverged.
+
+    The loss is looked at once, at the end: a look at every step would make the host wait for the device.
+    """
+    if steps == 0:
+        return 0.0
+
+    def after_backward(optimizer: torch.optim.Optimizer) -> None:
+        for observer in observers:
+            observer.after_backward(optimizer)
+
+    model.train()
+    total = torch.zeros(())
+    for step in range(steps):
+        total += target.training_step(model, optimizers, next(batches), after_backward)
+        for observer in observers:
+            observer.after_step()
+        if progress is not None:
+            progress(step + 1)
+    mean = float(total) / steps
+    return mean if math.isfinite(mean) else math.nan
