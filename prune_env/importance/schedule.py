@@ -58,9 +58,10 @@ class CosineL1:
         self.surgeon, self.steps_per_epoch = surgeon, steps_per_epoch
         self.schedule = schedule or CosineSchedule()
         self.weight, self.step = weight, step
-        self._bind()
+        self.bind()
 
-    def _bind(self) -> None:
+    def bind(self) -> None:
+        """Look up the parameters again, after surgery or a restore has replaced them."""
         named = dict(self.surgeon.model.named_parameters(remove_duplicate=False))
         terms = [
             (named[s.tensor], g)
@@ -95,4 +96,4 @@ class CosineL1:
 
     def after_surgery(self, keep: torch.Tensor) -> None:
         """Follow the parameters to their new, smaller selves."""
-        self._bind()
+        self.bind()

@@ -86,6 +86,13 @@ class Target:
         """Further numbers that people of the field expect beside the score (PSNR, say)."""
         return {}
 
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides what a trained model of this target is like, as JSON; checkpoints are filed under it.
+
+        By default all public attributes that JSON can hold.
+        """
+        return {k: v for k, v in vars(self).items() if not k.startswith("_") and isinstance(v, (str, int, float, bool))}
+
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
         """Option sets that a pool of checkpoints cycles through; those held out must not occur in training.
 

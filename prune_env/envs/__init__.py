@@ -1,0 +1,29 @@
+"""The decision problem: observation, action, reward, and the environment itself."""
+
+from prune_env.envs.checkpoints import CheckpointSpec, is_cached, load_checkpoint
+from prune_env.envs.files import cache_folder, canonical_json, config_hash, write_atomically
+from prune_env.envs.network import Network, Pool
+from prune_env.envs.objective import OBJECTIVES, Terms
+from prune_env.envs.observation import FORMS, Column
+from prune_env.envs.pruning import COLLAPSED, PruningEnv
+from prune_env.envs.registration import ENVIRONMENTS, register_environments
+
+__all__ = [
+    "COLLAPSED",
+    "ENVIRONMENTS",
+    "FORMS",
+    "OBJECTIVES",
+    "CheckpointSpec",
+    "Column",
+    "Network",
+    "Pool",
+    "PruningEnv",
+    "Terms",
+    "cache_folder",
+    "canonical_json",
+    "config_hash",
+    "is_cached",
+    "load_checkpoint",
+    "register_environments",
+    "write_atomically",
+]

@@ -1,0 +1,101 @@
+"""One dense network that the environment can prune, restore and score; and the pool that it is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prune_env.envs.checkpoints import CheckpointSpec, Learner, load_checkpoint
+from prune_env.groups import CostModel
+from prune_env.targets import PoolSplit, Split, make_target
+
+_HELD_OUT_SEEDS = 10_000  # far from any seed that training uses
+_MARGIN = 1e-12
+
+
+class Network:
+    """A dense checkpoint in memory, restored bit for bit at every reset.
+
+    Attributes:
+        label: What it is called in records, e.g. "latent_dim=6, seed=10003".
+        stratum: Its kind without the seed, e.g. "latent_dim=6".
+    """
+
+    def __init__(self, spec: CheckpointSpec, stratum: str):
+        self.label = f"{stratum}, seed={spec.seed}" if stratum else f"seed={spec.seed}"
+        self.stratum = stratum or spec.target
+        self.learner: Learner = load_checkpoint(spec)
+        learner = self.learner
+        self.cost = CostModel(learner.model, learner.surgeon.grouping, learner.target.trace)
+        self._snapshot = learner.surgeon.snapshot()
+        self._tracker = learner.tracker.state_dict()
+        self._step = learner.schedule.step
+        self._scale: dict[Split, tuple[float, float]] = {}
+        self.score_scale("validation")
+
+    def restore(self) -> None:
+        """Make the network dense again, with the optimizer state and the importance that it had."""
+        self.learner.surgeon.restore(self._snapshot)
+        self.learner.tracker.load_state_dict(self._tracker)
+        self.learner.schedule.step = self._step
+        self.learner.schedule.bind()
+
+    def score_scale(self, split: Split) -> tuple[float, float]:
+        """Floor and dense score on a split, between which the retained score is counted.
+
+        Asked for a split for the first time, the network must be dense; validation is scored when it is loaded.
+
+        Raises:
+            RuntimeError: If the dense network is no better than the floor: it has nothing to retain.
+        """
+        if split not in self._scale:
+            target = self.learner.target
+            floor, dense = target.floor(split), target.score(self.learner.model, split)
+            if not dense - floor > _MARGIN:
+                raise RuntimeError(
+                    f"the dense network {self.label!r} scores {dense:.4g} on {split}, no better than the floor "
+                    f"{floor:.4g}: train it longer (dense_steps) before pruning it"
+                )
+            self._scale[split] = floor, dense
+        return self._scale[split]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The networks that episodes start from: option sets times seeds, disjoint between training and held-out.
+
+    Attributes:
+        target: Name of the target.
+        options: Options that all networks share; an option given here is not varied.
+        size: How many networks; 1 is the plain target with these options.
+        split: "train" or "held_out": other seeds and, where the target varies options, other values of them.
+    """
+
+    target: str
+    options: Mapping[str, Any]
+    size: int
+    split: PoolSplit
+
+    def specs(self) -> list[tuple[CheckpointSpec, str]]:
+        """Checkpoint and stratum of every network, cycling through the variants and then through seeds."""
+        variants: list[Mapping[str, Any]] = [{}]
+        if self.size > 1:
+            variants = make_target(self.target, **self.options).variants(self.split)
+            varied = [{k: v for k, v in variant.items() if k not in self.options} for variant in variants]
+            variants = [v for i, v in enumerate(varied) if v not in varied[:i]]
+        first = _HELD_OUT_SEEDS if self.split == "held_out" else 0
+        result = []
+        for i in range(self.size):
+            variant = variants[i % len(variants)]
+            spec = CheckpointSpec(self.target, {**self.options, **variant}, seed=first + i)
+            result.append((spec, ", ".join(f"{k}={v}" for k, v in variant.items())))
+        return result
+
+
+def prepare(pool: Pool, progress: Callable[[int, int], None] | None = None) -> None:
+    """Train whatever checkpoints of the pool are not cached yet, in this process."""
+    for i, (spec, _) in enumerate(pool.specs()):
+        load_checkpoint(spec)
+        if progress is not None:
+            progress(i + 1, pool.size)

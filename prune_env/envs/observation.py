@@ -1,0 +1,125 @@
+"""What a policy sees: one table of columns, a row for each group, flattened.
+
+Letters: G groups, F columns, W present channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+
+from prune_env.importance import MEASURES, ChannelSums, ImportanceTracker, group_means
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature of a group.
+
+    Attributes:
+        name: How heuristics ask for it.
+        low: Least value; anything below is clipped.
+        high: Greatest value.
+        meaning: In words, with units.
+    """
+
+    name: str
+    low: float
+    high: float
+    meaning: str
+
+
+IMPORTANCE_COLUMNS = (
+    Column("gradient", -20, 20, "log10 of the smoothed mean |gradient|"),
+    Column("fisher", -20, 20, "log10 of the smoothed mean squared gradient"),
+    Column("bayes", -20, 20, "log10 of the smoothed Bayes importance"),
+)
+CONTEXT_COLUMNS = (
+    Column("weight_mean", -20, 20, "log10 of mean |w| over the root layer"),
+    Column("weight_rms", -20, 20, "log10 of the root mean square w over the root layer"),
+    Column("channels", 0, 12, "log10 of the channels present"),
+    Column("size", 0, 12, "log10 of the root layer's parameters"),
+    Column("kept", 0, 1, "share of the dense group's channels that is present"),
+    Column("parameters", 0, 1, "share of the network's present parameters that lies in the root layer"),
+    Column("coupling", 0, 1, "1 for a coupling group, 0 for a component group"),
+    Column("sparsity", 0, 1, "share of the network's parameters removed so far"),
+    Column("budget_left", -1, 1, "sparsity still to go to the budget; 0 without a budget"),
+    Column("retained", -1, 2, "retained score of the network"),
+    Column("progress", 0, 1, "share of the rounds that is over"),
+)
+FORMS: dict[str, tuple[Column, ...]] = {
+    "importance": IMPORTANCE_COLUMNS,
+    "full": IMPORTANCE_COLUMNS + CONTEXT_COLUMNS,
+}
+
+
+def columns_of(form: str) -> tuple[Column, ...]:
+    """Columns of an observation form.
+
+    Raises:
+        ValueError: If the form is unknown.
+    """
+    if form not in FORMS:
+        raise ValueError(f"unknown observation {form!r}; known observations: {', '.join(FORMS)}")
+    return FORMS[form]
+
+
+def observation_space(columns: tuple[Column, ...], groups: int) -> Box:
+    """Box [G * F], group by group."""
+    low, high = (np.array([getattr(c, side) for c in columns] * groups, dtype=np.float32) for side in ("low", "high"))
+    return Box(low, high, dtype=np.float32)
+
+
+def observe(
+    columns: tuple[Column, ...],
+    tracker: ImportanceTracker,
+    *,
+    sparsity: float,
+    budget_left: float,
+    retained: float,
+    progress: float,
+    parameters: float,
+) -> np.ndarray:
+    """The observation, a fresh float32 array [G * F], finite and within the space.
+
+    Args:
+        columns: The table's columns.
+        tracker: Importance and, through its surgeon, weights and widths.
+        sparsity: Share of parameters removed.
+        budget_left: Sparsity still to go.
+        retained: Retained score.
+        progress: Share of rounds that is over.
+        parameters: Parameters of the network now.
+    """
+    surgeon = tracker.surgeon
+    groups = len(surgeon.grouping)
+    values: dict[str, np.ndarray] = dict(zip(MEASURES, _log10(tracker.groups()), strict=True))
+    if len(columns) > len(IMPORTANCE_COLUMNS):
+        sums = ChannelSums(surgeon)
+        with torch.no_grad():
+            weights = sums.gather([p.detach() for p in sums.parameters])
+            table = torch.stack([sums.sum(weights, "absolute"), sums.sum(weights, "square"), sums.counts])
+        widths = surgeon.widths
+        absolute, square, size = (table @ group_means(surgeon).T) * widths  # sums over each group, [G]
+        values |= {
+            "weight_mean": _log10(absolute / size),
+            "weight_rms": _log10((square / size).sqrt()),
+            "channels": _log10(widths.float()),
+            "size": _log10(size),
+            "kept": widths.numpy() / surgeon.grouping.widths,
+            "parameters": size.numpy() / parameters,
+            "coupling": np.array([group.kind == "coupling" for group in surgeon.grouping], dtype=float),
+            "sparsity": np.full(groups, sparsity),
+            "budget_left": np.full(groups, budget_left),
+            "retained": np.full(groups, retained),
+            "progress": np.full(groups, progress),
+        }
+    rows = np.stack([np.clip(values[c.name], c.low, c.high) for c in columns], axis=1)
+    return rows.astype(np.float32).reshape(-1)
+
+
+def _log10(values: torch.Tensor) -> np.ndarray:
+    """Log10, with zero (and a gradient that is not a number) at the bottom of the column's range."""
+    return np.log10(np.nan_to_num(values.double().numpy(), nan=0.0, posinf=1e20).clip(1e-20))
