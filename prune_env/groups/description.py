@@ -34,8 +34,8 @@ class Slice:
 
     @property
     def layer(self) -> str:
-        """Qualified name of the module that holds the tensor."""
-        return self.tensor.rpartition(".")[0]
+        """Qualified name of the module that holds the tensor, or the tensor's own name where none does."""
+        return layer_of(self.tensor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,3 +99,9 @@ class Grouping:
     def widths(self) -> np.ndarray:
         """Channels of each prunable group in the dense network, int64 [G]."""
         return np.array([g.channels for g in self.groups], dtype=np.int64)
+
+
+def layer_of(tensor: str) -> str:
+    """The layer that a tensor belongs to, looking through parametrizations; a bare parameter is its own layer."""
+    layer, parametrized, _ = tensor.partition(".parametrizations.")
+    return layer if parametrized else tensor.rpartition(".")[0] or tensor
