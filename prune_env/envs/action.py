@@ -24,7 +24,9 @@ def validate_action(action: np.ndarray, groups: int, max_ratio: float) -> np.nda
     """
     action = np.asarray(action, dtype=np.float64)
     if action.shape != (groups,):
-        raise ValueError(f"the action must have shape ({groups},), one pruning ratio for each group; got {action.shape}")
+        raise ValueError(
+            f"the action must have shape ({groups},), one pruning ratio for each group; got {action.shape}"
+        )
     if not np.isfinite(action).all():
         raise ValueError(f"the action must be finite; got {action.tolist()}")
     if action.min() < -1e-6 or action.max() > max_ratio + 1e-6:

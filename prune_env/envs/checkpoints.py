@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,23 +124,21 @@ def _settings(spec: CheckpointSpec, target: Target) -> dict[str, Any]:
     }
 
 
-def _train_dense(
-    learner: Learner, generator: torch.Generator, progress: Callable[[int, int], None] | None
-) -> None:
-    steps = learner.target.dense_steps
-    report = (lambda step: progress(step, steps)) if progress else None
-    loss = train(
-        learner.target,
-        learner.model,
-        learner.optimizers,
-        learner.target.batches(generator),
-        steps,
-        learner.observers,
-        report,
-    )
-    if loss != loss:
+def _train_dense(learner: Learner, generator: torch.Generator, progress: Callable[[int, int], None] | None) -> None:
+    target, steps = learner.target, learner.target.dense_steps
+    batches = target.batches(generator)
+    annealed = round(steps * target.anneal_after)
+
+    def phase(begin: int, end: int) -> float:
+        report = (lambda step: progress(begin + step, steps)) if progress else None
+        return train(target, learner.model, learner.optimizers, batches, end - begin, learner.observers, report)
+
+    loss = phase(0, annealed)
+    target.anneal(learner.optimizers)
+    loss += phase(annealed, steps)
+    if not math.isfinite(loss):
         raise RuntimeError(
-            f"the dense network of {learner.target!r} diverged in training (its loss is not finite); lower the "
+            f"the dense network of {type(target).__name__} {target.settings()} diverged in training (its loss is not finite); lower the "
             "learning rate"
         )
 
@@ -166,6 +165,7 @@ def _restore_state(learner: Learner, state: dict[str, Tensor]) -> None:
             parameter, _, name = key.partition(".")
             values.setdefault(int(parameter), {})[name] = tensor
         optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})
+    learner.target.anneal(learner.optimizers)
     learner.tracker.load_state_dict(part("tracker."))
     learner.schedule.step = int(state["schedule.step"])
 

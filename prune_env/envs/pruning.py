@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,18 +11,16 @@ import torch
 from gymnasium.spaces import Box
 from gymnasium.utils import EzPickle
 
-from prune_env.envs.action import choose_channels, project, validate_action, widths_after
+from prune_env.envs.action import validate_action
+from prune_env.envs.episode import Episode, Rules, Seconds
 from prune_env.envs.network import Network, Pool
-from prune_env.envs.objective import VECTOR, VECTOR_TERMS, Terms, make_objective
+from prune_env.envs.objective import VECTOR, VECTOR_TERMS, make_objective
 from prune_env.envs.observation import columns_of, observation_space, observe
 from prune_env.envs.render import Frame, draw, show, to_text
+from prune_env.envs.view import NetworkView
 from prune_env.importance import CRITERIA
 from prune_env.repair import REPAIRS
-from prune_env.targets import PoolSplit, Split
-from prune_env.training import train
-
-COLLAPSED = -1.0
-"""Retained score of a network whose loss or score is not finite; also the least retained score there is."""
+from prune_env.targets import PoolSplit
 
 Budget = float | Sequence[float] | None
 
@@ -173,27 +169,30 @@ class PruningEnv(gym.Env, EzPickle):
         self._potential = make_objective(objective, objective_options)
         if objective == VECTOR:
             self.reward_space = Box(-np.inf, np.inf, (len(VECTOR_TERMS),))
-        self.budget_unit = _known("budget_unit", budget_unit, ("parameters", "macs"))
-        self.criterion = CRITERIA[_known("criterion", criterion, CRITERIA)]
-        self.repair = REPAIRS[_known("repair", repair, REPAIRS)]
-        self.render_mode = render_mode if render_mode is None else _known(
-            "render_mode", render_mode, self.metadata["render_modes"]
+        self.rules = Rules(
+            rounds=rounds,
+            steps_per_round=steps_per_round,
+            budget_unit=_known("budget_unit", budget_unit, ("parameters", "macs")),
+            criterion=CRITERIA[_known("criterion", criterion, CRITERIA)],
+            repair=REPAIRS[_known("repair", repair, REPAIRS)],
+            min_channels=min_channels,
+            round_to=round_to,
         )
-        self.rounds, self.steps_per_round, self.max_ratio = rounds, steps_per_round, max_ratio
-        self.min_channels, self.round_to = min_channels, round_to
+        self.render_mode = (
+            render_mode if render_mode is None else _known("render_mode", render_mode, self.metadata["render_modes"])
+        )
+        self.max_ratio = max_ratio
         self.columns = columns_of(observation)
         self.pool = Pool(target, target_options, pool, _known("split", split, ("train", "held_out")))
         self._specs = self.pool.specs()
         self._networks: dict[int, Network] = {}
-        self.seconds = {"training": 0.0, "scoring": 0.0, "rest": 0.0}
-        """Time spent by `step` so far [s]; kept out of `info`, which must repeat itself."""
-
+        self.seconds = Seconds()
         self.network = self._load(0)
         groups = len(self.network.learner.surgeon.grouping)
         self.action_space = Box(0.0, max_ratio, (groups,), dtype=np.float32)
         self.observation_space = observation_space(self.columns, groups)
         self._window: Any = None
-        self._over = True  # until reset
+        self.episode: Episode = None  # type: ignore[assignment]  # reset() makes it
 
     # ------------------------------------------------------------------ gymnasium
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -217,7 +216,8 @@ class PruningEnv(gym.Env, EzPickle):
         self.network = self._load(index)
         self.network.restore()
         generator = torch.Generator().manual_seed(int(self.np_random.integers(2**62)))
-        self._begin(index, budget, generator)
+        self.episode = Episode(self.network, self.rules, budget, generator, self.seconds)
+        self._phi = self._potential(self.episode.terms)
         if self.render_mode == "human":
             self.render()
         return self._observe(), self._info() | {
@@ -227,26 +227,21 @@ class PruningEnv(gym.Env, EzPickle):
         }
 
     def step(self, action: np.ndarray):
-        """One round: cut, repair, train, score."""
-        if self._over:
-            raise RuntimeError("the episode is over (or was never begun); call reset() first")
-        ratios = validate_action(action, len(self.group_names), self.max_ratio)
-        started, spent = time.perf_counter(), self.seconds["training"] + self.seconds["scoring"]
-        before = self.widths
-        self._cut(self._widths_for(ratios))
-        self._executed = 1.0 - self.widths / before
-        self._train_and_score()
-        self._round += 1
-        previous, self._phi = self._phi, self._potential(self.terms)
+        """One round: cut, repair, train, score.
+
+        Raises:
+            ValueError: If the action has the wrong shape, is not finite or out of range; nothing is cut then.
+            RuntimeError: If the episode is over.
+        """
+        if self.episode is None or self.episode.over:
+            raise RuntimeError("the episode is over, or none was begun: call reset() first")
+        self.episode.play(validate_action(action, len(self.group_names), self.max_ratio))
+        previous, self._phi = self._phi, self._potential(self.episode.terms)
         reward = self._phi - previous
-        self._over = self._round >= self.rounds or self.terms.retained < 0
-        observation, info = self._observe(), self._info()
-        self.seconds["rest"] += (
-            time.perf_counter() - started - (self.seconds["training"] + self.seconds["scoring"] - spent)
-        )
         if self.render_mode == "human":
             self.render()
-        return observation, reward if isinstance(reward, np.ndarray) else float(reward), self._over, False, info
+        reward = reward if isinstance(reward, np.ndarray) else float(reward)
+        return self._observe(), reward, self.episode.over, False, self._info()
 
     def render(self):
         """The network's groups, their widths and importance, and the score."""
@@ -274,75 +269,16 @@ class PruningEnv(gym.Env, EzPickle):
         return self.network.learner.surgeon.grouping.names
 
     @property
-    def widths(self) -> np.ndarray:
-        """Present channels of each group, int [G]."""
-        return self.network.learner.surgeon.widths.numpy()
+    def view(self) -> NetworkView:
+        """What privileged policies may see of the present episode."""
+        return NetworkView(self.episode, self.max_ratio, seed=self.episode.round)
 
     @property
     def labels(self) -> list[tuple[str, str]]:
         """Label and stratum of every network in the pool."""
         return [(f"{s}, seed={spec.seed}" if s else f"seed={spec.seed}", s or spec.target) for spec, s in self._specs]
 
-    def retained(self, split: Split) -> float:
-        """Retained score of the network as it stands; ask for the test split at report time only.
-
-        The dense test score must be known: call `env.network.score_scale("test")` right after reset.
-        """
-        floor, dense = self.network.score_scale(split)
-        score = self.network.learner.target.score(self.network.learner.model, split)
-        return max((score - floor) / (dense - floor), COLLAPSED) if math.isfinite(score) else COLLAPSED
-
-    # ------------------------------------------------------------------ a round
-    def _widths_for(self, ratios: np.ndarray) -> np.ndarray:
-        """Channels of each group that stay when this action is taken now, int [G]."""
-        widths = self.widths
-        least = np.minimum(widths, self.min_channels)
-        if self.budget is None:
-            return widths_after(ratios, widths, least, self.round_to)
-        share = (1.0 - self.budget) ** ((self._round + 1) / self.rounds)
-        return project(ratios, widths, self._cost_of, share * self._dense_cost, least, self.round_to)
-
-    def _cost_of(self, widths: np.ndarray) -> np.ndarray:
-        return getattr(self.network.cost(widths), self.budget_unit)
-
-    def _cut(self, widths: np.ndarray) -> None:
-        learner = self.network.learner
-        values = self.criterion(learner.surgeon, learner.tracker, self._generator).numpy()
-        keep = torch.from_numpy(choose_channels(values, learner.surgeon.group_of.numpy(), self.widths - widths))
-        learner.surgeon.cut(keep)
-        for observer in learner.observers:
-            observer.after_surgery(keep)
-
-    def _train_and_score(self) -> None:
-        learner = self.network.learner
-        begun = time.perf_counter()
-        self.repair(learner.target, learner.model, self._batches)
-        loss = train(
-            learner.target, learner.model, learner.optimizers, self._batches, self.steps_per_round, learner.observers
-        )
-        trained = time.perf_counter()
-        retained = self.retained("validation") if math.isfinite(loss) else COLLAPSED
-        self.seconds["training"] += trained - begun
-        self.seconds["scoring"] += time.perf_counter() - trained
-        self.terms = self._terms(retained)
-
-    def _terms(self, retained: float) -> Terms:
-        cost = self.network.cost(self.widths)
-        dense = self.network.cost.dense
-        sparsities = {
-            "parameters": 1.0 - float(cost.parameters) / float(dense.parameters),
-            "macs": 1.0 - float(cost.macs) / float(dense.macs),
-        }
-        return Terms(
-            retained=retained,
-            sparsity=sparsities["parameters"],
-            sparsity_macs=sparsities["macs"],
-            budget=self.budget or 0.0,
-            budget_sparsity=sparsities[self.budget_unit],
-            macs=float(cost.macs),
-        )
-
-    # ------------------------------------------------------------------ beginning and telling
+    # ------------------------------------------------------------------ parts
     def _load(self, index: int) -> Network:
         if index not in self._networks:
             self._networks[index] = Network(*self._specs[index])
@@ -355,54 +291,38 @@ class PruningEnv(gym.Env, EzPickle):
             return float(self.np_random.uniform(*self.budgets))
         return float(self.np_random.choice(self.budgets))
 
-    def _begin(self, index: int, budget: float | None, generator: torch.Generator) -> None:
-        self.budget, self._generator = budget, generator
-        self._batches = self.network.learner.target.batches(generator)
-        self._dense_cost = float(getattr(self.network.cost.dense, self.budget_unit))
-        self._round, self._over = 0, False
-        self._executed = np.zeros(len(self.group_names))
-        if budget is not None:
-            least = np.minimum(self.widths, self.min_channels)
-            deepest = 1.0 - float(self._cost_of(least)) / self._dense_cost
-            if deepest < budget:
-                raise ValueError(
-                    f"budget {budget} cannot be reached: with {self.min_channels} channel(s) in every group the "
-                    f"sparsity of {self.network.label!r} is {deepest:.4f}"
-                )
-        self.terms = self._terms(1.0)
-        self._phi = self._potential(self.terms)
-
     def _observe(self) -> np.ndarray:
-        terms = self.terms
+        terms = self.episode.terms
         return observe(
             self.columns,
             self.network.learner.tracker,
             sparsity=terms.sparsity,
             budget_left=terms.budget - terms.budget_sparsity if terms.budget else 0.0,
             retained=terms.retained,
-            progress=self._round / self.rounds,
-            parameters=float(self.network.cost(self.widths).parameters),
+            progress=self.episode.round / self.rules.rounds,
+            parameters=float(self.network.cost(self.episode.widths).parameters),
         )
 
     def _info(self) -> dict[str, Any]:
         return {
-            "executed_ratio": self._executed.copy(),
-            "channels": self.widths.copy(),
-            "reward_terms": self.terms.asdict(),
-            "collapsed": self.terms.retained < 0,
+            "executed_ratio": self.episode.executed_ratio.copy(),
+            "channels": self.episode.widths.copy(),
+            "reward_terms": self.episode.terms.asdict(),
+            "collapsed": self.episode.terms.retained < 0,
         }
 
     def _frame(self) -> Frame:
+        learner = self.network.learner
         return Frame(
             title=f"{self.pool.target} ({self.network.label})",
             groups=self.group_names,
-            kinds=tuple(group.kind for group in self.network.learner.surgeon.grouping),
-            widths=self.widths,
-            dense_widths=self.network.learner.surgeon.grouping.widths,
-            importance=self.network.learner.tracker.groups().numpy(),
-            round=self._round,
-            rounds=self.rounds,
-            terms=self.terms,
+            kinds=tuple(group.kind for group in learner.surgeon.grouping),
+            widths=self.episode.widths,
+            dense_widths=learner.surgeon.grouping.widths,
+            importance=learner.tracker.groups().numpy(),
+            round=self.episode.round,
+            rounds=self.rules.rounds,
+            terms=self.episode.terms,
         )
 
 
@@ -416,7 +336,9 @@ def _check_budget(budget: Budget) -> np.ndarray | None:
     if budget is None:
         return None
     values = np.atleast_1d(np.asarray(budget, dtype=np.float64))
-    if not (values.ndim == 1 and len(values) and np.isfinite(values).all() and (0 < values).all() and (values < 1).all()):
+    if not (
+        values.ndim == 1 and len(values) and np.isfinite(values).all() and (0 < values).all() and (values < 1).all()
+    ):
         raise ValueError(f"a budget is a sparsity in (0, 1), a pair (low, high) or a sequence of them; got {budget!r}")
     if len(values) == 2 and values[0] > values[1]:
         raise ValueError(f"a budget range goes from low to high; got {budget!r}")

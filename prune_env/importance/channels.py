@@ -37,7 +37,9 @@ class ChannelSums:
     def __init__(self, surgeon: Surgeon, scope: Scope = "root"):
         self.width = len(surgeon.present)
         named = dict(surgeon.model.named_parameters(remove_duplicate=False))
-        position = torch.full((int(surgeon.grouping.widths.sum()) + 1,), self.width)  # rows of no channel: a spare place
+        position = torch.full(
+            (int(surgeon.grouping.widths.sum()) + 1,), self.width
+        )  # rows of no channel: a spare place
         position[surgeon.present] = torch.arange(self.width)
         keys = reach(surgeon, scope)
         self.parameters: list[nn.Parameter] = [named[name] for name, _ in keys]
@@ -51,9 +53,7 @@ class ChannelSums:
 
     def gather(self, tensors: list[Tensor]) -> list[Tensor]:
         """Bring tensors into blocks for arithmetic and `sum`: one flat block [P] if they are small, else one each."""
-        rows = [
-            t if dim == 0 else t.transpose(0, dim).contiguous() for t, dim in zip(tensors, self._dims, strict=True)
-        ]
+        rows = [t if dim == 0 else t.transpose(0, dim).contiguous() for t, dim in zip(tensors, self._dims, strict=True)]
         return [torch.cat([t.reshape(-1) for t in rows])] if self._one_call else rows
 
     def sum(self, blocks: list[Tensor], power: Power) -> Tensor:

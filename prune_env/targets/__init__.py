@@ -5,6 +5,15 @@ from prune_env.targets.base import PoolSplit, Split, Target
 from prune_env.targets.data import DataError
 from prune_env.targets.registry import known_targets, make_target, register_target
 
-__all__ = ["Autoencoder", "DataError", "PoolSplit", "Split", "Target", "known_targets", "make_target", "register_target"]
+__all__ = [
+    "Autoencoder",
+    "DataError",
+    "PoolSplit",
+    "Split",
+    "Target",
+    "known_targets",
+    "make_target",
+    "register_target",
+]
 
 register_target("autoencoder", Autoencoder)

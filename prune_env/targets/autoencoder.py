@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,7 +61,8 @@ class Autoencoder(Target):
         hidden_layers: Hidden layers of the encoder, and as many of the decoder.
         batch_size: Images in a training batch; by default 64 for digits, 256 for MNIST.
         dense_steps: Training steps of a dense checkpoint; 2,000 by default.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam, for the first four fifths of dense training.
+        final_learning_rate: Of Adam for the last fifth, and for all training after a cut.
 
     Raises:
         ValueError: If an option is unknown or out of range.
@@ -79,6 +80,7 @@ class Autoencoder(Target):
         batch_size: int | None = None,
         dense_steps: int | None = None,
         learning_rate: float = 1e-3,
+        final_learning_rate: float = 3e-4,
     ):
         if data not in LOADERS:
             raise ValueError(f"unknown data {data!r}; known data: {', '.join(LOADERS)}")
@@ -89,6 +91,7 @@ class Autoencoder(Target):
         self.latent_dim = latent_dim
         self.hidden_layers = hidden_layers
         self.learning_rate = learning_rate
+        self.final_learning_rate = final_learning_rate
         self.batch_size = batch_size or _TRAINING[data][0]
         self.dense_steps = dense_steps or _TRAINING[data][1]
         self._images = LOADERS[data]()
@@ -121,6 +124,11 @@ class Autoencoder(Target):
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         """Adam over everything; fused, as a step over small tensors is mostly overhead."""
         return [torch.optim.Adam(model.parameters(), lr=self.learning_rate, fused=True)]
+
+    def anneal(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """Lower the learning rate to its final value."""
+        for settings in optimizers[0].param_groups:
+            settings["lr"] = self.final_learning_rate
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Endless batches of training images [B, pixels], without replacement within an epoch."""

@@ -24,12 +24,14 @@ class Target:
         components: Names of the top-level submodules of the model, in the order of the data's way through them.
         unit: What the score is measured in, for tables and plots.
         dense_steps: Training steps that make a dense checkpoint [steps].
+        anneal_after: Share of the dense steps after which `anneal` is called.
         steps_per_epoch: Length of the epoch in which schedules count time [steps].
     """
 
     components: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[str] = "score"
     dense_steps: int = 1000
+    anneal_after: ClassVar[float] = 0.8
     steps_per_epoch: int = 100
 
     # ---------------------------------------------------------------- what every target must say
@@ -77,6 +79,13 @@ class Target:
         after_backward(optimizer)
         optimizer.step()
         return loss.detach()
+
+    def anneal(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """Settle the optimizers for the end of dense training, and for all that comes after it, cuts included.
+
+        Called after `anneal_after` of the dense steps, and on every dense checkpoint that is loaded. By default nothing
+        changes.
+        """
 
     def floor(self, split: Split) -> float:
         """`score` of a trivial solution on `split`, at which the retained score is 0."""

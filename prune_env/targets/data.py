@@ -83,7 +83,11 @@ LOADERS: dict[str, Callable[[], Images]] = {"digits": load_digits, "mnist": load
 
 def mnist_bytes(name: str) -> bytes:
     """The verified, uncompressed bytes of one MNIST file, from disk if it is there, else downloaded into the cache."""
-    for folder in (data_folder() / "mnist", data_folder(), platformdirs.user_cache_path("prune_env") / "data" / "mnist"):
+    for folder in (
+        data_folder() / "mnist",
+        data_folder(),
+        platformdirs.user_cache_path("prune_env") / "data" / "mnist",
+    ):
         for path in (folder / name, folder / f"{name}.gz"):
             if path.is_file():
                 return _verified(path, name)

@@ -1,0 +1,45 @@
+"""Algorithms and their hyperparameters: YAML files that rl-zoo would read, without its `eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from stable_baselines3 import DDPG, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC, "td3": TD3, "ddpg": DDPG}
+
+
+def algorithm(name: str) -> type[BaseAlgorithm]:
+    """The SB3 class by name.
+
+    Raises:
+        ValueError: If the name is unknown; the known ones are listed.
+    """
+    if name not in ALGORITHMS:
+        raise ValueError(f"unknown algorithm {name!r}; known algorithms: {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[name]
+
+
+def load_hyperparams(name: str, env_id: str) -> dict[str, Any]:
+    """Hyperparameters of an algorithm for an environment id, else its defaults; {} if there is no file for it."""
+    path = files("agents") / "hyperparams" / f"{name}.yml"
+    if not path.is_file():
+        return {}
+    blocks = yaml.safe_load(path.read_text())
+    return dict(blocks.get(env_id, blocks.get("default", {})))
+
+
+def parse_schedule(value: Any) -> Any:
+    """rl-zoo's "lin_3e-4" as a schedule that falls linearly to zero; anything else as it is."""
+    if isinstance(value, str) and value.startswith("lin_"):
+        return linear_schedule(float(value.removeprefix("lin_")))
+    return value
+
+
+def linear_schedule(start: float) -> Callable[[float], float]:
+    """From `start` to zero as the remaining progress goes from 1 to 0."""
+    return lambda remaining: remaining * start

@@ -1,0 +1,51 @@
+"""Heuristic competitors: plain ones that read the observation, privileged ones that see or try the network."""
+
+from baselines.allocation import allocate, standardise, threshold_widths
+from baselines.heuristics import (
+    HEURISTICS,
+    Bayes,
+    CombinedProduct,
+    CombinedSum,
+    Fisher,
+    Gradient,
+    Heuristic,
+    ImportanceHeuristic,
+    L1Norm,
+    L2Norm,
+    NoPruning,
+    Random,
+    Uniform,
+)
+from baselines.search import RandomSearch
+from baselines.threshold import (
+    GlobalThreshold,
+    global_fisher,
+    global_fisher_normalised,
+    global_l2,
+    global_l2_normalised,
+)
+
+__all__ = [
+    "HEURISTICS",
+    "Bayes",
+    "CombinedProduct",
+    "CombinedSum",
+    "Fisher",
+    "GlobalThreshold",
+    "Gradient",
+    "Heuristic",
+    "ImportanceHeuristic",
+    "L1Norm",
+    "L2Norm",
+    "NoPruning",
+    "Random",
+    "RandomSearch",
+    "Uniform",
+    "allocate",
+    "global_fisher",
+    "global_fisher_normalised",
+    "global_l2",
+    "global_l2_normalised",
+    "standardise",
+    "threshold_widths",
+]

@@ -1,0 +1,67 @@
+"""How numbers per group become pruning ratios: one rule, shared by every heuristic that is not a search.
+
+Letters: B observations, G groups, W present channels of all groups, flat in group order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+AMOUNT = 0.5
+"""Share of channels that an average group loses where no budget says how deep to cut."""
+
+
+def standardise(values: np.ndarray) -> np.ndarray:
+    """Values [..., G] with mean 0 and standard deviation 1 over the groups; all zero where they are equal."""
+    centred = values - values.mean(axis=-1, keepdims=True)
+    spread = centred.std(axis=-1, keepdims=True)
+    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
+
+
+def allocate(importance: np.ndarray, max_ratio: float, amount: float = AMOUNT) -> np.ndarray:
+    """Ratios float32 [..., G]: the less important a group, the more of it goes.
+
+    Every group keeps the share `(1 - amount) ^ exp(-z)` of its channels, with z its standardised importance. The
+    exponent is what a budget scales, so under a budget only the relative size of the exponents matters, whatever the
+    unit of the importance is.
+
+    Args:
+        importance: Any scale on which more means more important, [..., G]; take logarithms of what spans decades.
+        max_ratio: Upper bound of a ratio.
+        amount: Share that a group of average importance loses.
+    """
+    ratios = 1.0 - (1.0 - amount) ** np.exp(-standardise(np.asarray(importance, dtype=np.float64)))
+    return np.clip(ratios, 0.0, max_ratio).astype(np.float32)
+
+
+def threshold_widths(
+    scores: np.ndarray,
+    group_of: np.ndarray,
+    widths: np.ndarray,
+    least_widths: np.ndarray,
+    cost_of: Callable[[np.ndarray], np.ndarray],
+    target: float,
+) -> np.ndarray:
+    """Widths int [G] when the channels with the lowest scores of the whole network go until the cost is at most `target`.
+
+    Args:
+        scores: Channel scores, float [W].
+        group_of: Group of each channel, int [W].
+        widths: Present channels, int [G].
+        least_widths: Channels that must stay, int [G].
+        cost_of: Cost of widths int [B, G].
+        target: Cost to end at.
+    """
+    order = np.argsort(scores, kind="stable")
+    low, high = 0, len(order)
+    while low < high:  # the first number of removed channels that meets the target
+        middle = (low + high) // 2
+        removed = np.bincount(group_of[order[:middle]], minlength=len(widths))
+        if cost_of(np.maximum(widths - removed, least_widths)[None])[0] <= target:
+            high = middle
+        else:
+            low = middle + 1
+    removed = np.bincount(group_of[order[:low]], minlength=len(widths))
+    return np.maximum(widths - removed, least_widths)

@@ -1,0 +1,190 @@
+"""What happens within an episode: from an action to a cut, repaired, trained and scored network.
+
+Letters: G groups, W present channels of all groups, flat in group order, B batch of width vectors.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from prune_env.envs.action import choose_channels, project, widths_after
+from prune_env.envs.network import Network
+from prune_env.envs.objective import Terms
+from prune_env.importance import Criterion
+from prune_env.repair import Repair
+from prune_env.targets import Split
+from prune_env.training import train
+
+COLLAPSED = -1.0
+"""Retained score of a network whose loss or score is not finite; also the least retained score there is."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is the same in every episode of an environment; see `PruningEnv` for the meaning of the fields."""
+
+    rounds: int
+    steps_per_round: int
+    budget_unit: str
+    criterion: Criterion
+    repair: Repair
+    min_channels: int
+    round_to: int
+
+
+@dataclass
+class Seconds:
+    """Time spent so far [s]; never in `info`, which must repeat itself."""
+
+    training: float = 0.0
+    scoring: float = 0.0
+    total: float = 0.0
+
+
+class Episode:
+    """One dense network on its way to a smaller one.
+
+    Args:
+        network: A restored, dense network.
+        rules: Of the environment.
+        budget: Sparsity to end at, or None.
+        generator: Draws batches, and channels for the random criterion.
+        seconds: Where time is added up.
+
+    Raises:
+        ValueError: If the budget cannot be reached.
+    """
+
+    def __init__(
+        self, network: Network, rules: Rules, budget: float | None, generator: torch.Generator, seconds: Seconds
+    ):
+        self.network, self.rules, self.budget, self.seconds = network, rules, budget, seconds
+        self.round = 0
+        self.evaluations = 0
+        """Trials that a privileged policy has asked for."""
+        self._draw_from(generator)
+        self._dense_cost = float(getattr(network.cost.dense, rules.budget_unit))
+        self.executed_ratio = np.zeros(len(self.widths))
+        self.terms = self._terms(1.0)
+        if budget is not None:
+            deepest = 1.0 - float(self.cost_of(self.least_widths)) / self._dense_cost
+            if deepest < budget:
+                raise ValueError(
+                    f"budget {budget} cannot be reached: with {rules.min_channels} channel(s) in every group the "
+                    f"sparsity of {network.label!r} is {deepest:.4f}"
+                )
+
+    # ------------------------------------------------------------------ reading
+    @property
+    def widths(self) -> np.ndarray:
+        """Present channels of each group, int [G]."""
+        return self.network.learner.surgeon.widths.numpy()
+
+    @property
+    def least_widths(self) -> np.ndarray:
+        """Channels that must stay in each group, int [G]."""
+        return np.minimum(self.widths, self.rules.min_channels)
+
+    @property
+    def over(self) -> bool:
+        """Whether all rounds are done, or the network collapsed."""
+        return self.round >= self.rules.rounds or self.terms.retained < 0
+
+    @property
+    def cost_target(self) -> float | None:
+        """The cost that this round has to end at, on a geometric schedule towards the budget; None without a budget."""
+        if self.budget is None:
+            return None
+        return (1.0 - self.budget) ** ((self.round + 1) / self.rules.rounds) * self._dense_cost
+
+    def cost_of(self, widths: np.ndarray) -> np.ndarray:
+        """Cost in the budget's unit at widths int [B, G] or [G], exactly as counted on the cut network."""
+        return getattr(self.network.cost(widths), self.rules.budget_unit)
+
+    def widths_for(self, ratios: np.ndarray) -> np.ndarray:
+        """Channels of each group that stay when this action is taken now, int [G]."""
+        if self.cost_target is None:
+            return widths_after(ratios, self.widths, self.least_widths, self.rules.round_to)
+        return project(ratios, self.widths, self.cost_of, self.cost_target, self.least_widths, self.rules.round_to)
+
+    def retained(self, split: Split) -> float:
+        """Retained score of the network as it stands, at least `COLLAPSED`."""
+        floor, dense = self.network.score_scale(split)
+        score = self.network.learner.target.score(self.network.learner.model, split)
+        return max((score - floor) / (dense - floor), COLLAPSED) if math.isfinite(score) else COLLAPSED
+
+    # ------------------------------------------------------------------ doing
+    def play(self, ratios: np.ndarray) -> None:
+        """One round: cut, repair, train, score."""
+        begun = time.perf_counter()
+        before = self.widths
+        self._cut(self.widths_for(ratios))
+        self.executed_ratio = 1.0 - self.widths / before
+        self.terms = self._terms(self._train_and_score())
+        self.round += 1
+        self.seconds.total += time.perf_counter() - begun
+
+    def try_out(self, ratios: np.ndarray, seed: int) -> float:
+        """Retained score on validation if this action were taken now; everything is put back, the trial is counted.
+
+        Args:
+            ratios: The action, [G].
+            seed: Of the trial's own batches: nobody sees those of the real round.
+        """
+        learner, before = self.network.learner, (self.generator, self._batches)
+        snapshot, tracker, step = learner.surgeon.snapshot(), learner.tracker.state_dict(), learner.schedule.step
+        self.evaluations += 1
+        self._draw_from(torch.Generator().manual_seed(seed))
+        try:
+            self._cut(self.widths_for(ratios))
+            return self._train_and_score()
+        finally:
+            learner.surgeon.restore(snapshot)
+            learner.tracker.load_state_dict(tracker)
+            learner.schedule.step = step
+            learner.schedule.bind()
+            self.generator, self._batches = before
+
+    def _draw_from(self, generator: torch.Generator) -> None:
+        self.generator = generator
+        self._batches = self.network.learner.target.batches(generator)
+
+    def _cut(self, widths: np.ndarray) -> None:
+        learner = self.network.learner
+        values = self.rules.criterion(learner.surgeon, learner.tracker, self.generator).numpy()
+        keep = torch.from_numpy(choose_channels(values, learner.surgeon.group_of.numpy(), self.widths - widths))
+        learner.surgeon.cut(keep)
+        for observer in learner.observers:
+            observer.after_surgery(keep)
+
+    def _train_and_score(self) -> float:
+        learner = self.network.learner
+        begun = time.perf_counter()
+        self.rules.repair(learner.target, learner.model, self._batches)
+        steps = self.rules.steps_per_round
+        loss = train(learner.target, learner.model, learner.optimizers, self._batches, steps, learner.observers)
+        trained = time.perf_counter()
+        retained = self.retained("validation") if math.isfinite(loss) else COLLAPSED
+        self.seconds.training += trained - begun
+        self.seconds.scoring += time.perf_counter() - trained
+        return retained
+
+    def _terms(self, retained: float) -> Terms:
+        cost, dense = self.network.cost(self.widths), self.network.cost.dense
+        sparsities = {
+            "parameters": 1.0 - float(cost.parameters) / float(dense.parameters),
+            "macs": 1.0 - float(cost.macs) / float(dense.macs),
+        }
+        return Terms(
+            retained=retained,
+            sparsity=sparsities["parameters"],
+            sparsity_macs=sparsities["macs"],
+            budget=self.budget or 0.0,
+            budget_sparsity=sparsities[self.rules.budget_unit],
+            macs=float(cost.macs),
+        )

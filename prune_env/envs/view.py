@@ -1,0 +1,64 @@
+"""What privileged policies may see: a read-only view of the network, and counted trials on it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prune_env.envs.action import validate_action
+from prune_env.envs.episode import Episode
+from prune_env.importance import CRITERIA
+
+
+class NetworkView:
+    """The network behind an observation. Letters: G groups, W present channels, flat in group order, B candidates."""
+
+    def __init__(self, episode: Episode, max_ratio: float, seed: int):
+        self._episode, self._max_ratio = episode, max_ratio
+        self._seeds = np.random.default_rng(seed)
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Present channels of each group, int [G]."""
+        return self._episode.widths.copy()
+
+    @property
+    def least_widths(self) -> np.ndarray:
+        """Channels that must stay in each group, int [G]."""
+        return self._episode.least_widths
+
+    @property
+    def group_of(self) -> np.ndarray:
+        """Group of every present channel, int [W]."""
+        return self._episode.network.learner.surgeon.group_of.numpy().copy()
+
+    @property
+    def cost_target(self) -> float | None:
+        """The cost that this round has to end at; None without a budget."""
+        return self._episode.cost_target
+
+    @property
+    def evaluations(self) -> int:
+        """Trials so far in this episode."""
+        return self._episode.evaluations
+
+    def cost_of(self, widths: np.ndarray) -> np.ndarray:
+        """Cost in the budget's unit at widths int [B, G]."""
+        return self._episode.cost_of(widths)
+
+    def scores(self, criterion: str) -> np.ndarray:
+        """A criterion's number for every present channel, float64 [W].
+
+        Raises:
+            ValueError: If the criterion is unknown, or random (which would disturb the episode's random state).
+        """
+        if criterion not in CRITERIA or criterion == "random":
+            raise ValueError(
+                f"unknown criterion {criterion!r}; known: {', '.join(c for c in CRITERIA if c != 'random')}"
+            )
+        learner = self._episode.network.learner
+        return CRITERIA[criterion](learner.surgeon, learner.tracker, self._episode.generator).double().numpy().copy()
+
+    def evaluate(self, ratios: np.ndarray) -> float:
+        """Retained validation score if these ratios, float [G], were the action now; the network is put back."""
+        ratios = validate_action(ratios, len(self._episode.widths), self._max_ratio)
+        return self._episode.try_out(ratios, int(self._seeds.integers(2**62)))
