@@ -40,7 +40,7 @@ Picture = tuple[str, str, Callable[[], Figure]]
 """File name, caption, and what draws it."""
 
 _SPARED = ("hypervolume", "evaluations", "P(agent better)", "runs", "collapsed")
-"""Columns that a narrow terminal goes without, in this order; then the retained scores go, the lowest sparsity first."""
+"""Columns that a narrow terminal goes without, in this order; then retained scores go, the lowest sparsity first."""
 
 
 def write_report(run_dir: str | Path, learning_curve: str | Path | None = None) -> Path:
@@ -214,16 +214,15 @@ def _notes(competition: Competition) -> list[str]:
         for s in competition.standings
         if s.complete < s.expected
     ]
-    failures = len(competition.records.failures)
-    if failures:
-        notes.append(f"{failures} {'cuts' if failures > 1 else 'cut'} failed; a resumed run tries them again.")
+    if competition.records.failures:
+        notes.append(f"Failed cuts: {len(competition.records.failures)}; a resumed run tries them again.")
     off = [s.label for s in competition.standings if not s.on_budget]
     if off:
         notes.append(
             f"Not ranked, since they stay more than {SPARSITY_TOLERANCE:.0%} below a budget: {', '.join(off)}."
         )
     if competition.left_out:
-        notes.append(f"{competition.left_out} records of other configurations in the same file are left out.")
+        notes.append(f"Records of other configurations in the same file, left out: {competition.left_out}.")
     return notes
 
 
