@@ -93,7 +93,7 @@ def plot_retained(competition: Competition) -> Figure:
     span = budgets[-1] - budgets[0] or 0.1
     axes.set_xlim(budgets[0] - 0.03 * span, budgets[-1] + 0.02 * span)
     axes.set_ylim(LOWEST_SHOWN, 0.02 + max([1.0, *(float(s.retained.value.max()) for s in drawn)]))
-    axes.set_xticks(budgets, [f"{b:.0%}" for b in budgets])
+    axes.set_xticks(budgets, [f"{100 * b:g}%" for b in budgets])
     axes.set_xlabel("sparsity [share of the network removed]")
     axes.set_ylabel("retained score R on test data [1 = dense]")
     line_height = 0.155 / (figure.get_size_inches()[1] - 1.0)  # of a label, as a share of the axes
@@ -241,8 +241,8 @@ def plot_ratios(competition: Competition) -> Figure:
     for axes, budget, values in zip(panels, budgets, ratios, strict=True):
         image = axes.imshow(100 * values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
         axes.grid(False)
-        axes.set_title(f"sparsity {budget:.0%}")
-        axes.set_xticks(range(len(groups)), groups, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
+        axes.set_title(f"sparsity {100 * budget:g}%")
+        axes.set_xticks(range(len(groups)), groups, rotation=90, fontsize=7.5)
         axes.set_yticks(range(len(policies)), [s.label for s in policies], fontsize=8)
         axes.tick_params(length=0)
         for (p, g), value in np.ndenumerate(values):

@@ -128,7 +128,8 @@ def _baselines_ahead(competition: Competition, agent: Standing) -> list[str]:
         cost = f", with {_number(privileged.evaluations)} evaluations per cut" if privileged.evaluations else ""
         sentences.append(f"The privileged {privileged.label} has more: {_interval(privileged.area)}{cost}.")
     places: list[tuple[str, Callable[[Standing], float]]] = [
-        (f"sparsity {budget:.0%}", partial(_retained_at, b=b)) for b, budget in enumerate(competition.scores.budgets)
+        (f"sparsity {100 * budget:g}%", partial(_retained_at, b=b))
+        for b, budget in enumerate(competition.scores.budgets)
     ]
     if len(competition.scores.strata) > 1:
         places += [(name, partial(_area_in, competition, k=k)) for k, name in enumerate(competition.scores.strata)]
@@ -156,7 +157,7 @@ def _area_in(competition: Competition, standing: Standing, k: int) -> float:
 def table_rows(competition: Competition) -> tuple[list[str], list[list[str]]]:
     """The table: its headers, and one row of cells for each policy, best first."""
     agent = competition.best("agent")
-    budgets = [f"{budget:.0%}" for budget in competition.scores.budgets]
+    budgets = [f"{100 * budget:g}%" for budget in competition.scores.budgets]
     headers = ["policy", "kind", "area [95 %]", *budgets, "hypervolume", "collapsed", "evaluations", "runs"]
     if agent:
         headers.append("P(agent better)")
@@ -186,7 +187,7 @@ def _print(competition: Competition, console: Console) -> None:
     for sentence in headline(competition):
         console.print(Text(sentence))
     headers, rows = table_rows(competition)
-    spare = [*_SPARED, *(f"{budget:.0%}" for budget in competition.scores.budgets)]
+    spare = [*_SPARED, *(f"{100 * budget:g}%" for budget in competition.scores.budgets)]
     for count in range(len(spare) + 1):
         table = _rich_table(competition, headers, rows, without=spare[:count])
         if Measurement.get(console, console.options.update(width=1000), table).maximum <= console.width:

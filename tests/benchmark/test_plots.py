@@ -24,10 +24,11 @@ from prune_env.benchmark.statistics import summarise
 
 @pytest.fixture
 def crowd(make_competition):
-    """Two agents and 18 others, many of them nearly equal."""
+    """Two agents and 18 others, many of them nearly equal, on networks of seven groups."""
+    ratios = {"ratios": {f"component_{g}.layer": 0.99 for g in range(7)}}
     levels = {f"policy_number_{i}": 0.55 - 0.01 * i for i in range(12)} | {f"wreck_{i}": -2.0 - i for i in range(6)}
-    kinds = {f"policy_number_{i}": {"privileged": True} for i in range(0, 12, 3)}
-    learned = {"learned": True}
+    kinds = {f"policy_number_{i}": {"privileged": True} | ratios for i in range(0, 12, 3)}
+    learned = {"learned": True} | ratios
     return summarise(Records(make_competition({"ppo": 0.7, "sac": 0.69} | levels, ppo=learned, sac=learned, **kinds)))
 
 

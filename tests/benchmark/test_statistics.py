@@ -218,6 +218,7 @@ def test_incomplete_runs_are_left_out_and_counted(duel, make_failure):
     assert (standing.complete, standing.expected) == (7, 8)
     # networks 0, 1, 2 and 0, 1, 2, 3: seven runs, one trimmed at each end: 0 1 1 2 2 -> mean 1.2
     assert standing.area.value == pytest.approx(0.4 - 0.1 + 0.02 * 1.2)
+    assert standing.retained.value[0] == pytest.approx(0.4 + 0.02 * 1.2)  # at the budget that did not fail, too
 
 
 def test_a_policy_without_a_complete_run_comes_last_without_numbers(duel, make_failure):
