@@ -206,12 +206,18 @@ def _parse(content: Any, place: str) -> Result | Failure:
         raise ValueError(f"{place}: {error}") from error
 
 
-def finished_keys(path: str | Path) -> set[Key]:
-    """Identities that a resumed run need not repeat: those whose latest line is a result. No file, no keys."""
+def finished_keys(path: str | Path, versions: Mapping[str, str] | None = None) -> set[Key]:
+    """Identities that a resumed run need not repeat: those whose latest line is a result. No file, no keys.
+
+    Args:
+        path: Of the records.
+        versions: Entries that a record's `versions` must have, such as the checksum of a saved policy.
+    """
     if not Path(path).exists():
         return set()
     latest = {record.key: record for record in read(path)}
-    return {key for key, record in latest.items() if isinstance(record, Result)}
+    wanted = dict(versions or {}).items()
+    return {key for key, r in latest.items() if isinstance(r, Result) and wanted <= r.versions.items()}
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prune_env.envs.checkpoints import CheckpointSpec, Learner, load_checkpoint
+from prune_env.envs.checkpoints import CheckpointSpec, Learner, is_cached, load_checkpoint
 from prune_env.groups import CostModel
+from prune_env.parallel import map_unordered
 from prune_env.targets import PoolSplit, Split, make_target
 
 _HELD_OUT_SEEDS = 10_000  # far from any seed that training uses
@@ -93,9 +94,12 @@ class Pool:
         return result
 
 
-def prepare(pool: Pool, progress: Callable[[int, int], None] | None = None) -> None:
-    """Train whatever checkpoints of the pool are not cached yet, in this process."""
-    for i, (spec, _) in enumerate(pool.specs()):
-        load_checkpoint(spec)
-        if progress is not None:
-            progress(i + 1, pool.size)
+def prepare(pools: Sequence[Pool], jobs: int = 1) -> None:
+    """Train whatever checkpoints of these pools are not cached yet, in `jobs` processes."""
+    missing = [spec for pool in pools for spec, _ in pool.specs() if not is_cached(spec)]
+    for _ in map_unordered(_train_and_cache, missing, jobs, "dense networks"):
+        pass
+
+
+def _train_and_cache(spec: CheckpointSpec) -> None:
+    load_checkpoint(spec)

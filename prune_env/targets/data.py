@@ -116,10 +116,10 @@ def _download(name: str) -> bytes:
     for mirror in MNIST_MIRRORS:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
             try:
-                fetched = Path(pooch.retrieve(f"{mirror}{name}.gz", known_hash=None, path=scratch, fname=f"{name}.gz"))
+                fetched = Path(pooch.retrieve(f"{mirror}{name}.gz", known_hash=None, path=scratch, fname=f"{name}.gz", progressbar=True))
                 content = _verified(fetched, name)
             except (OSError, DataError, ValueError) as error:
-                failures.append(f"{mirror}: {error}")
+                failures.append(f"{mirror} ({type(error).__name__})")
                 continue
             plain = Path(scratch) / name
             plain.write_bytes(content)
@@ -128,7 +128,7 @@ def _download(name: str) -> bytes:
     raise DataError(
         f"{name} (SHA-256 of the uncompressed file {MNIST_FILES[name]}) was not found and could not be downloaded. "
         f"Put {name} or {name}.gz into {data_folder() / 'mnist'}, or point PRUNE_ENV_DATA at a folder whose "
-        f"subfolder 'mnist' holds it. Tried: {'; '.join(failures)}"
+        f"subfolder 'mnist' holds it. Tried: {', '.join(failures)}"
     )
 
 

@@ -1,0 +1,39 @@
+# Everything a newcomer or a maintainer does; the environment in .venv is made when it is not there.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: install demo test test-slow perf lint format clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/prune-env demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow and not perf" -n auto -q
+
+# Proofs that take minutes: hundreds of random networks, kills and resumes, whole trainings.
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow -q
+
+# Speed ratios, measured side by side in one run.
+perf: $(STAMP)
+	$(BIN)/python -m pytest -m perf -q -s -p no:xdist
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .benchmarks

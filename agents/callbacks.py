@@ -1,0 +1,108 @@
+"""What happens while an agent trains: progress, TensorBoard scalars of the pruning, checkpoints, evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.vec_env import VecEnv
+from tqdm import tqdm
+
+
+class PruningScalars(BaseCallback):
+    """Log sparsity, retained score, reward terms and the executed ratio of every group to TensorBoard.
+
+    Means over the rounds since the last time SB3 wrote its log.
+
+    Args:
+        group_names: Of the environment.
+    """
+
+    def __init__(self, group_names: tuple[str, ...]):
+        super().__init__()
+        self._group_names = group_names
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            for name, value in info["reward_terms"].items():
+                self.logger.record_mean(f"pruning/{name}", float(value))
+            self.logger.record_mean("pruning/collapsed", float(info["collapsed"]))
+            for name, ratio in zip(self._group_names, info["executed_ratio"], strict=True):
+                self.logger.record_mean(f"ratios/{name}", float(ratio))
+        return True
+
+
+class ProgressBar(BaseCallback):
+    """A bar over the training steps with the retained score of the latest rounds.
+
+    Args:
+        total: Steps to train to.
+        description: What the bar is called.
+    """
+
+    def __init__(self, total: int, description: str):
+        super().__init__()
+        self._total, self._description = total, description
+        self._recent: list[float] = []
+
+    def _on_training_start(self) -> None:
+        self._bar = tqdm(total=self._total, initial=self.num_timesteps, desc=self._description, unit="cut")
+
+    def _on_step(self) -> bool:
+        self._recent += [info["reward_terms"]["retained"] for info in self.locals["infos"]]
+        self._bar.update(self.num_timesteps - self._bar.n)
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self._bar.set_postfix_str(f"retained {np.mean(self._recent):.3f}")
+        self._recent.clear()
+
+    def _on_training_end(self) -> None:
+        self._bar.close()
+
+
+class Checkpoints(BaseCallback):
+    """Save the agent every so many steps, at the end of a rollout, so that a killed run goes on from there.
+
+    Args:
+        save: Called with no argument.
+        every: Steps between saves.
+    """
+
+    def __init__(self, save: Callable[[], None], every: int):
+        super().__init__()
+        self._save, self._every = save, every
+
+    def _on_training_start(self) -> None:
+        self._saved_at = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self.num_timesteps - self._saved_at >= self._every:
+            self._save()
+            self._saved_at = self.num_timesteps
+
+
+def evaluation(env: VecEnv, folder: Path, every: int, episodes: int) -> EvalCallback:
+    """SB3's EvalCallback, deterministic, which writes `evaluations.npz` for the learning curve and goes on with it.
+
+    Args:
+        env: Of training networks; nothing is tuned on those held out.
+        folder: Where to write.
+        every: Calls of the vectorised environment between evaluations.
+        episodes: Episodes of an evaluation.
+    """
+    callback = EvalCallback(
+        env, log_path=str(folder), eval_freq=every, n_eval_episodes=episodes, deterministic=True, verbose=0
+    )
+    earlier = folder / "evaluations.npz"
+    if earlier.is_file():
+        with np.load(earlier, allow_pickle=False) as saved:
+            callback.evaluations_timesteps = saved["timesteps"].tolist()
+            callback.evaluations_results = saved["results"].tolist()
+            callback.evaluations_length = saved["ep_lengths"].tolist()
+    return callback

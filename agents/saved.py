@@ -1,0 +1,142 @@
+"""A trained agent on disk: the SB3 model, the statistics its observations are normalised with, and what it was made for.
+
+`model.zip` is SB3's own format and contains pickled Python objects: load only agents whose origin you trust. Everything
+beside it is JSON, and `agent.json` holds the checksum of the zip that it belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
+
+from agents.settings import algorithm
+from prune_env.envs import PruningEnv, canonical_json, write_atomically
+
+_EPSILON = 1e-8
+_CLIP = 10.0
+
+
+class SavedAgent:
+    """An SB3 model that prunes in the environment's own units, like a heuristic.
+
+    Args:
+        path: Of `model.zip`; `agent.json` must lie beside it.
+        env: The environment to act in, whose groups and columns must be those of the training environment.
+
+    Raises:
+        ValueError: If files are missing or damaged, or the environment does not fit the agent.
+    """
+
+    privileged: ClassVar[bool] = False
+    learned: ClassVar[bool] = True
+
+    def __init__(self, path: Path, env: PruningEnv):
+        description = read_description(path)
+        columns, groups = [column.name for column in env.columns], len(env.group_names)
+        if description["columns"] != columns or description["groups"] != groups:
+            raise ValueError(
+                f"{path} was trained on {description['groups']} groups with columns {description['columns']}; this "
+                f"environment has {groups} groups with columns {columns}"
+            )
+        self._model = algorithm(description["algorithm"]).load(path, device="cpu")
+        normalisation = description["normalisation"]
+        self._mean = np.array(normalisation["mean"]) if normalisation else None
+        self._scale = np.sqrt(np.array(normalisation["variance"]) + _EPSILON) if normalisation else None
+        self._max_ratio = env.max_ratio
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, Any]:
+        """Ratios in [0, max_ratio] for one observation [G * F] or a batch of them."""
+        if self._mean is not None:
+            observation = np.clip((observation - self._mean) / self._scale, -_CLIP, _CLIP).astype(np.float32)
+        action, state = self._model.predict(observation, state, episode_start, deterministic)
+        return (np.clip(action, -1.0, 1.0) + 1.0) / 2.0 * self._max_ratio, state
+
+
+def load_agent(path: Path, env: PruningEnv) -> SavedAgent:
+    """Load a saved agent as a policy for `env`; the benchmark's door for `.zip` files."""
+    return SavedAgent(path, env)
+
+
+def save_agent(
+    folder: Path, model: BaseAlgorithm, env: PruningEnv, normaliser: VecNormalize | None, made_by: dict[str, Any]
+) -> Path:
+    """Write `model.zip` and `agent.json` into a folder, atomically; returns the path of the zip.
+
+    Args:
+        folder: Where to.
+        model: The trained model, which acts in [-1, 1].
+        env: The environment that it was trained in.
+        normaliser: Holds the statistics of its observations.
+        made_by: Configuration and training steps, for the record.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=folder, suffix=".zip")
+    os.close(handle)
+    try:
+        model.save(scratch)
+        content = Path(scratch).read_bytes()
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+    description = {
+        "algorithm": made_by["algorithm"],
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "groups": len(env.group_names),
+        "columns": [column.name for column in env.columns],
+        "normalisation": _statistics(normaliser),
+        "made_by": made_by,
+    }
+    write_atomically(folder / "model.zip", content)
+    write_atomically(folder / "agent.json", canonical_json(description).encode())
+    return folder / "model.zip"
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """What `agent.json` says of a saved model, after checking that the two belong together.
+
+    Raises:
+        ValueError: If a file is missing, unreadable or does not fit.
+    """
+    beside = path.parent / "agent.json"
+    if not path.is_file() or not beside.is_file():
+        raise ValueError(f"a saved agent is {path} with {beside} beside it; at least one of them is missing")
+    try:
+        description = json.loads(beside.read_text())
+        said = description["sha256"]
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{beside} is damaged ({error}); train the agent again") from error
+    if said != hashlib.sha256(path.read_bytes()).hexdigest():
+        raise ValueError(f"{path} is not the file that {beside} describes (its checksum differs); train it again")
+    return description
+
+
+def restore_normaliser(normaliser: VecNormalize, description: dict[str, Any]) -> None:
+    """Put saved statistics back into a VecNormalize, to go on training."""
+    saved = description["normalisation"]
+    normaliser.obs_rms.mean = np.array(saved["mean"])  # type: ignore[union-attr]
+    normaliser.obs_rms.var = np.array(saved["variance"])  # type: ignore[union-attr]
+    normaliser.obs_rms.count = saved["count"]  # type: ignore[union-attr]
+
+
+def _statistics(normaliser: VecNormalize | None) -> dict[str, Any] | None:
+    if normaliser is None:
+        return None
+    running = normaliser.obs_rms
+    return {
+        "mean": running.mean.tolist(),  # type: ignore[union-attr]
+        "variance": running.var.tolist(),  # type: ignore[union-attr]
+        "count": float(running.count),  # type: ignore[union-attr]
+    }

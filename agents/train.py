@@ -1,0 +1,167 @@
+"""Train a Stable-Baselines3 agent to prune: environments in processes, evaluation, checkpoints, resume."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor, VecNormalize
+
+import prune_env
+from agents.callbacks import Checkpoints, ProgressBar, PruningScalars, evaluation
+from agents.imitation import imitate
+from agents.saved import read_description, restore_normaliser, save_agent
+from agents.settings import algorithm, load_hyperparams, parse_schedule
+from prune_env.envs import PruningEnv, canonical_json, write_atomically
+from prune_env.envs.network import prepare
+from prune_env.parallel import cores, single_threaded
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EnvFactory:
+    """Makes an environment whose actions lie in [-1, 1]; picklable, so that it can make it in another process."""
+
+    env_id: str
+    options: Mapping[str, Any]
+
+    def __call__(self) -> gym.Env:
+        """The environment, with one torch thread for its process."""
+        single_threaded()
+        prune_env.register_environments()
+        env = gym.make(self.env_id, disable_env_checker=True, **self.options)
+        return gym.wrappers.RescaleAction(env, -1, 1)
+
+
+def train_agent(
+    algo: str,
+    env_id: str,
+    out: Path,
+    *,
+    env_options: Mapping[str, Any] | None = None,
+    timesteps: int | None = None,
+    n_envs: int | None = None,
+    seed: int = 0,
+    hyperparams: Mapping[str, Any] | None = None,
+    eval_every: int = 1024,
+    eval_episodes: int = 24,
+    progress: bool = True,
+) -> Path:
+    """Train an agent and return the path of its `model.zip`; a run that was killed goes on where it was saved last.
+
+    Args:
+        algo: Name of an algorithm, see `agents.settings.ALGORITHMS`.
+        env_id: Id of the environment.
+        out: Folder of the run: model, learning curve (`evaluations.npz`) and TensorBoard logs.
+        env_options: Arguments of the environment.
+        timesteps: Rounds to train for in all environments together; by default the hyperparameters' `n_timesteps`.
+        n_envs: Environments, in processes of their own if there are several; by default the hyperparameters'.
+        seed: Of the agent and of the environments.
+        hyperparams: Override those of the YAML file.
+        eval_every: Rounds between evaluations on training networks, which are also the moments of saving.
+        eval_episodes: Episodes of an evaluation.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: If a name is unknown, or `out` holds a run with another configuration.
+    """
+    settings = load_hyperparams(algo, env_id) | dict(hyperparams or {})
+    n_envs = n_envs or settings.get("n_envs", 1)
+    timesteps = timesteps or settings.get("n_timesteps", 10_000)
+    config = {
+        "algorithm": algo,
+        "env": env_id,
+        "env_options": dict(env_options or {}),
+        "n_envs": n_envs,
+        "seed": seed,
+        "hyperparams": {k: v for k, v in settings.items() if k not in ("n_envs", "n_timesteps")},
+    }
+    _claim(out, config)
+    make = EnvFactory(env_id, config["env_options"])
+    single: PruningEnv = make().unwrapped  # type: ignore[assignment]
+    prepare([single.pool], jobs=cores())
+    venv = _vectorised(make, n_envs, seed, normalise=settings.get("normalize", True))
+    eval_venv = _vectorised(make, 1, seed + 1, normalise=settings.get("normalize", True), training=False)
+    normaliser = venv if isinstance(venv, VecNormalize) else None
+    model = _make_or_resume(algo, venv, settings, out, seed, single)
+    config["versions"] = {"prune_env": prune_env.__version__, "torch": torch.__version__}
+
+    def save() -> None:
+        save_agent(out, model, single, normaliser, {**config, "timesteps": model.num_timesteps})
+
+    callbacks = [
+        PruningScalars(single.group_names),
+        evaluation(eval_venv, out, max(eval_every // n_envs, 1), eval_episodes),
+        Checkpoints(save, eval_every),
+    ]
+    if progress:
+        callbacks.append(ProgressBar(timesteps, f"{algo} on {env_id}"))
+    try:
+        if model.num_timesteps < timesteps:
+            model.learn(
+                timesteps - model.num_timesteps,
+                callback=CallbackList(callbacks),
+                tb_log_name=algo,
+                reset_num_timesteps=False,
+            )
+        save()
+    finally:
+        venv.close()
+        eval_venv.close()
+    return out / "model.zip"
+
+
+def _claim(out: Path, config: dict[str, Any]) -> None:
+    """Make `out` the folder of this configuration, or find that it is already.
+
+    Raises:
+        ValueError: If it belongs to another one.
+    """
+    path = out / "config.json"
+    if path.is_file() and json.loads(path.read_text()) != json.loads(canonical_json(config)):
+        raise ValueError(
+            f"{out} holds a run with another configuration ({path}); choose another folder, or delete it to start anew"
+        )
+    write_atomically(path, canonical_json(config).encode())
+
+
+def _vectorised(make: EnvFactory, n_envs: int, seed: int, normalise: bool, training: bool = True) -> VecEnv:
+    venv: VecEnv = DummyVecEnv([make]) if n_envs == 1 else SubprocVecEnv([make] * n_envs, start_method="spawn")
+    venv.seed(seed)
+    venv = VecMonitor(venv)
+    return VecNormalize(venv, training=training, norm_reward=False) if normalise else venv
+
+
+def _make_or_resume(
+    algo: str, venv: VecEnv, settings: dict[str, Any], out: Path, seed: int, env: PruningEnv
+) -> BaseAlgorithm:
+    path, logs = out / "model.zip", str(out / "tensorboard")
+    normaliser = venv if isinstance(venv, VecNormalize) else None
+    if path.is_file():
+        description = read_description(path)
+        if normaliser is not None:
+            restore_normaliser(normaliser, description)
+        model = algorithm(algo).load(path, env=venv, device="cpu", tensorboard_log=logs)
+        _log.info("going on with %s at step %d", path, model.num_timesteps)
+        # The environments start new episodes: with the old seed they would repeat those already learned from.
+        venv.seed(seed + model.num_timesteps)
+        return model
+    # What rl-zoo keeps beside an algorithm's own arguments, and what is ours.
+    beside = {"n_envs", "n_timesteps", "normalize", "imitate"}
+    arguments = {k: parse_schedule(v) for k, v in settings.items() if k not in beside}
+    model = algorithm(algo)(env=venv, seed=seed, device="cpu", tensorboard_log=logs, **({"policy": "MlpPolicy"} | arguments))
+    if settings.get("imitate"):
+        if not isinstance(model, OnPolicyAlgorithm):
+            raise ValueError(f"`imitate` needs an on-policy algorithm such as ppo; {algo} is not one")
+        imitate(model, normaliser, env, settings["imitate"], seed=seed)
+    return model

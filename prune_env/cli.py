@@ -1,0 +1,231 @@
+"""The command `prune-env`: list, groups, train, eval, bench, report, demo."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from prune_env.envs import ENVIRONMENTS, OBJECTIVES
+from prune_env.importance import CRITERIA
+from prune_env.parallel import cores, single_threaded
+from prune_env.targets import DataError, known_targets, make_target
+
+app = tyro.extras.SubcommandApp()
+_console = Console()
+
+Options = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...", aliases=["-s"])]
+Name = tyro.conf.Positional[str]
+
+HEURISTICS = ("none", "random", "uniform", "l1", "l2", "gradient", "fisher", "bayes", "combined", "product")
+THRESHOLDS = ("global-l2", "global-l2-normalised", "global-fisher", "global-fisher-normalised")
+
+
+@app.command(name="list")
+def list_names() -> None:
+    """Show what there is: environments, targets, policies, algorithms, objectives and criteria."""
+    from agents.settings import ALGORITHMS
+    from prune_env.benchmark import known_policies
+
+    table = Table("kind", "names", show_lines=True)
+    for kind, names in {
+        "environments": ENVIRONMENTS,
+        "targets": known_targets(),
+        "policies": known_policies(),
+        "algorithms": ALGORITHMS,
+        "objectives": [*OBJECTIVES, "vector"],
+        "criteria": CRITERIA,
+    }.items():
+        table.add_row(kind, ", ".join(names))
+    _console.print(table)
+
+
+@app.command
+def groups(target: Name, options: Options = ()) -> None:
+    """Print the pruning groups of a target: what is removed together, what it costs, and what is locked and why.
+
+    Args:
+        target: Name of a registered target, see `prune-env list`.
+        options: Options of the target, e.g. latent_dim=8 data=mnist.
+    """
+    import torch
+
+    from prune_env.groups import discover
+    from prune_env.groups.table import group_rows
+
+    made = make_target(target, **_parse(options))
+    model = made.build(torch.Generator().manual_seed(0))
+    rows = group_rows(model, discover(model, made.trace, made.components), made.trace)
+    table = Table(*rows[0])
+    for row in rows[1:]:
+        table.add_row(*row)
+    _console.print(table)
+
+
+@app.command
+def train(
+    algo: Name,
+    env: str = "PruneEnv/Autoencoder-v0",
+    out: Path | None = None,
+    timesteps: int | None = None,
+    pool: int = 16,
+    rounds: int = 1,
+    budget: tuple[float, ...] = (0.3, 0.9),
+    n_envs: int | None = None,
+    seed: int = 0,
+    options: Options = (),
+) -> None:
+    """Train a pruning agent; run the same command again to go on after a kill.
+
+    Args:
+        algo: ppo, sac, td3 or ddpg.
+        env: Id of the environment.
+        out: Folder of the run; by default runs/ALGO.
+        timesteps: Networks cut in all; by default what the algorithm's YAML file says.
+        pool: Dense networks to train on.
+        rounds: Rounds of an episode.
+        budget: Sparsity to end at: a number, a pair to draw from uniformly, or a longer list to choose from.
+        n_envs: Environments in parallel; by default what the algorithm's YAML file says.
+        seed: Of the agent.
+        options: Further arguments of the environment and of the target, e.g. steps_per_round=60 observation=importance.
+    """
+    from agents import train_agent
+
+    single_threaded()
+    folder = out or Path("runs") / algo
+    env_options = {"pool": pool, "rounds": rounds, "budget": list(budget), **_parse(options)}
+    path = train_agent(algo, env, folder, env_options=env_options, timesteps=timesteps, n_envs=n_envs, seed=seed)
+    _console.print(f"agent: {path}\nlearning curve: tensorboard --logdir {folder / 'tensorboard'}")
+    _console.print(f"competition: prune-env bench --policies uniform fisher {path} --env {env}", style="dim")
+
+
+@app.command(name="eval")
+def evaluate(
+    model: Name,
+    env: str = "PruneEnv/Autoencoder-v0",
+    out: Path | None = None,
+    networks: int = 6,
+    seeds: int = 1,
+    rounds: int = 1,
+    jobs: int | None = None,
+    options: Options = (),
+) -> None:
+    """Evaluate one policy on networks that no agent was trained on.
+
+    Args:
+        model: Path of a saved agent's model.zip, or the name of a policy.
+        env: Id of the environment.
+        out: Folder of the records; by default `eval` beside the model, or runs/eval/NAME.
+        networks: Held-out networks.
+        seeds: Repetitions with other batches.
+        rounds: Rounds of an episode.
+        jobs: Processes; by default one for each core.
+        options: Further arguments of the environment and of the target.
+    """
+    path = Path(model)
+    folder = out or (path.parent / "eval" if path.is_file() else Path("runs") / "eval" / model)
+    bench((model,), env, folder, networks=networks, seeds=seeds, rounds=rounds, jobs=jobs, options=options)
+
+
+@app.command
+def bench(
+    policies: tuple[str, ...] = HEURISTICS + THRESHOLDS,
+    env: str = "PruneEnv/Autoencoder-v0",
+    out: Path = Path("runs/bench"),
+    budgets: tuple[float, ...] = (0.3, 0.5, 0.7, 0.8, 0.9),
+    networks: int = 12,
+    seeds: int = 1,
+    rounds: int = 1,
+    jobs: int | None = None,
+    options: Options = (),
+) -> None:
+    """Let policies compete on held-out networks, and write a report; run it again to go on after a kill.
+
+    Args:
+        policies: Names (see `prune-env list`) or paths of saved agents.
+        env: Id of the environment.
+        out: Folder of records and report.
+        budgets: Sparsities to prune to.
+        networks: Held-out networks.
+        seeds: Repetitions with other batches.
+        rounds: Rounds of an episode.
+        jobs: Processes; by default one for each core.
+        options: Further arguments of the environment and of the target, e.g. steps_per_round=60.
+    """
+    from prune_env.benchmark import compare
+
+    single_threaded()
+    compare(
+        policies,
+        env,
+        budgets=budgets,
+        networks=networks,
+        seeds=seeds,
+        out=out,
+        env_options={"rounds": rounds, **_parse(options)},
+        jobs=jobs or cores(),
+    )
+    (out / "command.txt").write_text(shlex.join(["prune-env", *sys.argv[1:]]) + "\n")
+    report(out)
+
+
+@app.command
+def report(folder: tyro.conf.Positional[Path]) -> None:
+    """Make tables, plots and an HTML page of a run, from its files alone.
+
+    Args:
+        folder: Where records.jsonl lies.
+    """
+    from prune_env.benchmark import print_report, write_report
+
+    page = write_report(folder)
+    print_report(folder, _console)
+    _console.print(f"\npage: {page}")
+
+
+@app.command
+def demo(out: Path = Path("runs/demo"), timesteps: int = 6144, networks: int = 12) -> None:
+    """Train a PPO agent on small autoencoders and let it compete on networks it has never seen (under five minutes).
+
+    Args:
+        out: Folder of everything that is written.
+        timesteps: Networks that the agent cuts while it learns.
+        networks: Held-out networks of the competition.
+    """
+    train("ppo", out=out / "ppo", timesteps=timesteps)
+    bench((*HEURISTICS, *THRESHOLDS, str(out / "ppo" / "model.zip")), out=out, networks=networks)
+    _console.print(f"agent's TensorBoard logs: tensorboard --logdir {out / 'ppo' / 'tensorboard'}")
+
+
+def _parse(options: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs, with values as in YAML."""
+    parsed = {}
+    for option in options:
+        key, found, value = option.partition("=")
+        if not found or not key.isidentifier():
+            raise ValueError(f"an option is KEY=VALUE, e.g. latent_dim=8; got {option!r}")
+        parsed[key] = yaml.safe_load(value)
+    return parsed
+
+
+def main() -> None:
+    """Run the command line; what a user can mend ends in one line on standard error and exit status 2."""
+    try:
+        app.cli(prog="prune-env", description=__doc__, use_underscores=False)
+    except (ValueError, DataError, FileNotFoundError) as error:
+        print(f"prune-env: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("prune-env: interrupted; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()
