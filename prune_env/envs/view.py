@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
+from torch import nn
 
 from prune_env.envs.action import validate_action
 from prune_env.envs.episode import Episode
 from prune_env.importance import CRITERIA
+from prune_env.targets import Target
 
 
 class NetworkView:
@@ -44,6 +48,20 @@ class NetworkView:
     def cost_of(self, widths: np.ndarray) -> np.ndarray:
         """Cost in the budget's unit at widths int [B, G]."""
         return self._episode.cost_of(widths)
+
+    def copy_model(self) -> nn.Module:
+        """A copy of the network as it stands, to do with as one likes."""
+        return copy.deepcopy(self._episode.network.learner.model)
+
+    @property
+    def target(self) -> Target:
+        """The target that the network belongs to."""
+        return self._episode.network.learner.target
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Qualified name of the layer that produces the channels of each group, [G]."""
+        return tuple(group.root for group in self._episode.network.learner.surgeon.grouping)
 
     def scores(self, criterion: str) -> np.ndarray:
         """A criterion's number for every present channel, float64 [W].
