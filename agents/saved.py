@@ -1,4 +1,4 @@
-"""A trained agent on disk: the SB3 model, the statistics its observations are normalised with, and what it was made for.
+"""A trained agent on disk: the SB3 model, the statistics its observations are normalised with, and its description.
 
 `model.zip` is SB3's own format and contains pickled Python objects: load only agents whose origin you trust. Everything
 beside it is JSON, and `agent.json` holds the checksum of the zip that it belongs to.
@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.settings import algorithm
@@ -125,18 +126,17 @@ def read_description(path: Path) -> dict[str, Any]:
 
 def restore_normaliser(normaliser: VecNormalize, description: dict[str, Any]) -> None:
     """Put saved statistics back into a VecNormalize, to go on training."""
-    saved = description["normalisation"]
-    normaliser.obs_rms.mean = np.array(saved["mean"])  # type: ignore[union-attr]
-    normaliser.obs_rms.var = np.array(saved["variance"])  # type: ignore[union-attr]
-    normaliser.obs_rms.count = saved["count"]  # type: ignore[union-attr]
+    saved, running = description["normalisation"], _running(normaliser)
+    running.mean, running.var, running.count = np.array(saved["mean"]), np.array(saved["variance"]), saved["count"]
 
 
 def _statistics(normaliser: VecNormalize | None) -> dict[str, Any] | None:
     if normaliser is None:
         return None
-    running = normaliser.obs_rms
-    return {
-        "mean": running.mean.tolist(),  # type: ignore[union-attr]
-        "variance": running.var.tolist(),  # type: ignore[union-attr]
-        "count": float(running.count),  # type: ignore[union-attr]
-    }
+    running = _running(normaliser)
+    return {"mean": running.mean.tolist(), "variance": running.var.tolist(), "count": float(running.count)}
+
+
+def _running(normaliser: VecNormalize) -> RunningMeanStd:
+    assert isinstance(normaliser.obs_rms, RunningMeanStd)  # a dict only for dict observations, which there are none of
+    return normaliser.obs_rms

@@ -9,8 +9,12 @@ from typing import Any
 import yaml
 from stable_baselines3 import DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from agents.policies import GroupPolicy
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC, "td3": TD3, "ddpg": DDPG}
+POLICIES: dict[str, str | type[ActorCriticPolicy]] = {"MlpPolicy": "MlpPolicy", "GroupPolicy": GroupPolicy}
 
 
 def algorithm(name: str) -> type[BaseAlgorithm]:
@@ -31,6 +35,17 @@ def load_hyperparams(name: str, env_id: str) -> dict[str, Any]:
         return {}
     blocks = yaml.safe_load(path.read_text())
     return dict(blocks.get(env_id, blocks.get("default", {})))
+
+
+def policy_class(name: str) -> str | type[ActorCriticPolicy]:
+    """What SB3 takes as a policy, by the name in a YAML file.
+
+    Raises:
+        ValueError: If the name is unknown; the known ones are listed.
+    """
+    if name not in POLICIES:
+        raise ValueError(f"unknown policy network {name!r}; known: {', '.join(POLICIES)}")
+    return POLICIES[name]
 
 
 def parse_schedule(value: Any) -> Any:

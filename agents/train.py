@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CallbackList
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor, VecNormalize
 
 import prune_env
 from agents.callbacks import Checkpoints, ProgressBar, PruningScalars, evaluation
-from agents.imitation import imitate
+from agents.policies import GroupPolicy
 from agents.saved import read_description, restore_normaliser, save_agent
-from agents.settings import algorithm, load_hyperparams, parse_schedule
+from agents.settings import algorithm, load_hyperparams, parse_schedule, policy_class
 from prune_env.envs import PruningEnv, canonical_json, write_atomically
 from prune_env.envs.network import prepare
 from prune_env.parallel import cores, single_threaded
 
+_CALIBRATION_RESETS = 256  # dense networks looked at before training, to standardise what a GroupPolicy reads
 _log = logging.getLogger(__name__)
 
 
@@ -40,7 +41,7 @@ class EnvFactory:
         single_threaded()
         prune_env.register_environments()
         env = gym.make(self.env_id, disable_env_checker=True, **self.options)
-        return gym.wrappers.RescaleAction(env, -1, 1)
+        return gym.wrappers.RescaleAction(env, np.float32(-1), np.float32(1))
 
 
 def train_agent(
@@ -78,16 +79,17 @@ def train_agent(
     settings = load_hyperparams(algo, env_id) | dict(hyperparams or {})
     n_envs = n_envs or settings.get("n_envs", 1)
     timesteps = timesteps or settings.get("n_timesteps", 10_000)
-    config = {
+    options = dict(env_options or {})
+    config: dict[str, Any] = {
         "algorithm": algo,
         "env": env_id,
-        "env_options": dict(env_options or {}),
+        "env_options": options,
         "n_envs": n_envs,
         "seed": seed,
         "hyperparams": {k: v for k, v in settings.items() if k not in ("n_envs", "n_timesteps")},
     }
     _claim(out, config)
-    make = EnvFactory(env_id, config["env_options"])
+    make = EnvFactory(env_id, options)
     single: PruningEnv = make().unwrapped  # type: ignore[assignment]
     prepare([single.pool], jobs=cores())
     venv = _vectorised(make, n_envs, seed, normalise=settings.get("normalize", True))
@@ -156,12 +158,12 @@ def _make_or_resume(
         # The environments start new episodes: with the old seed they would repeat those already learned from.
         venv.seed(seed + model.num_timesteps)
         return model
-    # What rl-zoo keeps beside an algorithm's own arguments, and what is ours.
-    beside = {"n_envs", "n_timesteps", "normalize", "imitate"}
+    beside = {"n_envs", "n_timesteps", "normalize"}  # what rl-zoo keeps next to an algorithm's own arguments
     arguments = {k: parse_schedule(v) for k, v in settings.items() if k not in beside}
-    model = algorithm(algo)(env=venv, seed=seed, device="cpu", tensorboard_log=logs, **({"policy": "MlpPolicy"} | arguments))
-    if settings.get("imitate"):
-        if not isinstance(model, OnPolicyAlgorithm):
-            raise ValueError(f"`imitate` needs an on-policy algorithm such as ppo; {algo} is not one")
-        imitate(model, normaliser, env, settings["imitate"], seed=seed)
+    policy = policy_class(arguments.pop("policy", "MlpPolicy"))
+    model = algorithm(algo)(policy, venv, seed=seed, device="cpu", tensorboard_log=logs, **arguments)
+    if isinstance(model.policy, GroupPolicy):
+        env.reset(seed=seed)
+        seen = np.stack([env.reset()[0] for _ in range(_CALIBRATION_RESETS)])
+        model.policy.calibrate(torch.as_tensor(seen))
     return model

@@ -44,7 +44,7 @@ def threshold_widths(
     cost_of: Callable[[np.ndarray], np.ndarray],
     target: float,
 ) -> np.ndarray:
-    """Widths int [G] when the channels with the lowest scores of the whole network go until the cost is at most `target`.
+    """Widths int [G] when the lowest-scoring channels of the whole network go until the cost is at most `target`.
 
     Args:
         scores: Channel scores, float [W].

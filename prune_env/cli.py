@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,14 +35,15 @@ def list_names() -> None:
     from prune_env.benchmark import known_policies
 
     table = Table("kind", "names", show_lines=True)
-    for kind, names in {
+    known: dict[str, Iterable[str]] = {
         "environments": ENVIRONMENTS,
         "targets": known_targets(),
         "policies": known_policies(),
         "algorithms": ALGORITHMS,
         "objectives": [*OBJECTIVES, "vector"],
         "criteria": CRITERIA,
-    }.items():
+    }
+    for kind, names in known.items():
         table.add_row(kind, ", ".join(names))
     _console.print(table)
 

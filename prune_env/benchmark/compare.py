@@ -37,7 +37,9 @@ class _Competition:
 
     @property
     def hash(self) -> str:
-        return config_hash({"env": self.env_id, "options": self.env_options, "split": self.split, "torch": version("torch")})
+        return config_hash(
+            {"env": self.env_id, "options": self.env_options, "split": self.split, "torch": version("torch")}
+        )
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,9 @@ def register_policy(name: str, factory: Factory) -> None:
 
 def known_policies() -> dict[str, Factory | EntryPoint]:
     """Policies by name: registered here, and announced by installed packages under `prune_env.policies`."""
-    announced: dict[str, Factory | EntryPoint] = {entry.name: entry for entry in entry_points(group="prune_env.policies")}
+    announced: dict[str, Factory | EntryPoint] = {
+        entry.name: entry for entry in entry_points(group="prune_env.policies")
+    }
     return dict(sorted((announced | _REGISTERED).items()))
 
 

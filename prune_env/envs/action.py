@@ -37,9 +37,7 @@ def validate_action(action: np.ndarray, groups: int, max_ratio: float) -> np.nda
     return action.clip(0.0, max_ratio)
 
 
-def widths_after(
-    ratios: np.ndarray, widths: np.ndarray, min_channels: np.ndarray, round_to: int = 1, dtype=np.int64
-) -> np.ndarray:
+def widths_after(ratios: np.ndarray, widths: np.ndarray, min_channels: np.ndarray, round_to: int = 1) -> np.ndarray:
     """Channels that stay at these ratios: rounded to nearest (to a multiple of `round_to`), at least `min_channels`.
 
     Args:
@@ -49,7 +47,7 @@ def widths_after(
         round_to: Widths become multiples of this where they shrink.
     """
     kept = np.floor(widths * (1.0 - ratios) / round_to + 0.5) * round_to
-    return np.minimum(np.maximum(kept, min_channels), widths).astype(dtype)
+    return np.minimum(np.maximum(kept, min_channels), widths).astype(np.int64)
 
 
 def project(
@@ -95,7 +93,7 @@ def _give_back(
 ) -> np.ndarray:
     """Return channels while the budget allows it, first to the group that lies furthest below its unrounded share."""
     while True:
-        candidates = np.minimum(kept + np.eye(len(kept), dtype=np.int64) * round_to, widths)
+        candidates = np.minimum(kept + np.eye(len(kept)) * round_to, widths)
         grows = candidates.diagonal() > kept
         # A group at its full share or above has no claim: what it is owed is the budget's slack, not more than a step.
         allowed = grows & (cost_of(candidates) <= target) & (wanted > kept - round_to)

@@ -138,8 +138,8 @@ def _train_dense(learner: Learner, generator: torch.Generator, progress: Callabl
     loss += phase(annealed, steps)
     if not math.isfinite(loss):
         raise RuntimeError(
-            f"the dense network of {type(target).__name__} {target.settings()} diverged in training (its loss is not finite); lower the "
-            "learning rate"
+            f"the dense network of {type(target).__name__} {target.settings()} diverged in training (its loss is not "
+            "finite); lower the learning rate"
         )
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -151,8 +153,8 @@ class Episode:
             self.generator, self._batches = before
 
     def _draw_from(self, generator: torch.Generator) -> None:
-        self.generator = generator
-        self._batches = self.network.learner.target.batches(generator)
+        self.generator: torch.Generator = generator
+        self._batches: Iterator[Any] = self.network.learner.target.batches(generator)
 
     def _cut(self, widths: np.ndarray) -> None:
         learner = self.network.learner

@@ -1,4 +1,4 @@
-"""What an episode is worth: named terms, and objectives that turn them into a potential whose increments are rewards."""
+"""What an episode is worth: named terms, and objectives that make of them a potential; its increments are rewards."""
 
 from __future__ import annotations
 

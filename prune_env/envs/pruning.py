@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -195,7 +195,9 @@ class PruningEnv(gym.Env, EzPickle):
         self.episode: Episode = None  # type: ignore[assignment]  # reset() makes it
 
     # ------------------------------------------------------------------ gymnasium
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start from a dense network of the pool.
 
         Args:
@@ -207,8 +209,8 @@ class PruningEnv(gym.Env, EzPickle):
         index = int(options.pop("network", self.np_random.integers(len(self._specs))))
         budget = self._draw_budget()
         if "budget" in options:
-            budget = _check_budget(options.pop("budget"))
-            budget = None if budget is None else float(budget[0])
+            given = _check_budget(options.pop("budget"))
+            budget = None if given is None else float(given[0])
         if options:
             raise ValueError(f"unknown reset options {sorted(options)}; known options: network, budget")
         if not 0 <= index < len(self._specs):
@@ -226,7 +228,7 @@ class PruningEnv(gym.Env, EzPickle):
             "columns": tuple(column.name for column in self.columns),
         }
 
-    def step(self, action: np.ndarray):
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
         """One round: cut, repair, train, score.
 
         Raises:
@@ -326,7 +328,7 @@ class PruningEnv(gym.Env, EzPickle):
         )
 
 
-def _known(argument: str, name: Any, known) -> Any:
+def _known(argument: str, name: Any, known: Iterable[str]) -> Any:
     if name not in known:
         raise ValueError(f"unknown {argument} {name!r}; known: {', '.join(known)}")
     return name
@@ -337,7 +339,7 @@ def _check_budget(budget: Budget) -> np.ndarray | None:
         return None
     values = np.atleast_1d(np.asarray(budget, dtype=np.float64))
     if not (
-        values.ndim == 1 and len(values) and np.isfinite(values).all() and (0 < values).all() and (values < 1).all()
+        values.ndim == 1 and len(values) and np.isfinite(values).all() and (values > 0).all() and (values < 1).all()
     ):
         raise ValueError(f"a budget is a sparsity in (0, 1), a pair (low, high) or a sequence of them; got {budget!r}")
     if len(values) == 2 and values[0] > values[1]:

@@ -29,9 +29,8 @@ def group_rows(model: nn.Module, grouping: Grouping, trace: Callable[[nn.Module]
         widths[g] = 1
         least = cost(widths)
         numbers = (f"{int(cost.dense.parameters - least.parameters):,}", f"{int(cost.dense.macs - least.macs):,}")
-        rows.append(
-            (group.name, group.kind, ", ".join(group.components), str(group.channels), *numbers, _members(group.members), "")
-        )
+        owners, members = ", ".join(group.components), _members(group.members)
+        rows.append((group.name, group.kind, owners, str(group.channels), *numbers, members, ""))
     for group in grouping.locked:
         owners = ", ".join(group.components)
         rows.append(

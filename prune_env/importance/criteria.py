@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 from prune_env.groups import Surgeon
-from prune_env.importance.channels import ChannelSums
+from prune_env.importance.channels import ChannelSums, Power
 from prune_env.importance.tracker import ImportanceTracker
 
 Criterion = Callable[[Surgeon, ImportanceTracker, torch.Generator], Tensor]
 
 
 def magnitude_l1(surgeon: Surgeon, tracker: ImportanceTracker, generator: torch.Generator) -> Tensor:
-    """sum |w| over the channel's weights in the root layer, [W]."""
+    """L1 norm, sum |w|, over the channel's weights in the root layer, [W]."""
     return _weights(surgeon, "absolute")
 
 
 def magnitude_l2(surgeon: Surgeon, tracker: ImportanceTracker, generator: torch.Generator) -> Tensor:
-    """sqrt(sum w^2), [W]."""
+    """L2 norm, sqrt(sum w^2), [W]."""
     return _weights(surgeon, "square").sqrt()
 
 
@@ -64,7 +64,7 @@ CRITERIA: dict[str, Criterion] = {
 }
 
 
-def _weights(surgeon: Surgeon, power) -> Tensor:
+def _weights(surgeon: Surgeon, power: Power) -> Tensor:
     sums = ChannelSums(surgeon)
     with torch.no_grad():
         return sums.sum(sums.gather([p.detach() for p in sums.parameters]), power)

@@ -76,7 +76,7 @@ class CosineL1:
         self._scale = [self.weight / math.sqrt(max(size, 1)) for size in sizes]
 
     def coefficients(self) -> list[float]:
-        """weight * lambda_i at the present step, one for each group."""
+        """The products weight * lambda_i at the present step, one for each group."""
         epoch = self.step / self.steps_per_epoch
         groups = len(self._scale)
         return [scale * self.schedule.strength(epoch, i, groups) for i, scale in enumerate(self._scale)]

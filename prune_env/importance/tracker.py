@@ -24,7 +24,7 @@ class ImportanceTracker:
         I_grad(t) = 1/N sum |grad|,   I_fisher(t) = 1/N sum grad^2,   I_bayes(t) = log(1 + mu) * (1 + I_fisher)
         EMA = decay * EMA + (1 - decay) * I(t), started at the first value
 
-    Attach it *after* the regularisation, whose gradient belongs to the total loss. Call `after_surgery` after every cut.
+    Attach it *after* the regularisation, whose gradient belongs to the total loss. Call `after_surgery` after a cut.
 
     Args:
         surgeon: Holds the model and its groups.
@@ -68,7 +68,7 @@ class ImportanceTracker:
         self._per_entry = torch.ones(len(SUMS), self._sums.width)
         self._per_entry[:2] /= self._sums.counts  # measures are means over parameters, criteria are sums
         self._pending: list[Tensor] = []
-        self._reach: dict[int, list[int]] = {}
+        self._reach: dict[int, list[bool]] = {}
 
     # ------------------------------------------------------------------ reading
     def groups(self) -> Tensor:
@@ -83,21 +83,16 @@ class ImportanceTracker:
     def after_backward(self, optimizer: torch.optim.Optimizer) -> None:
         """Reduce the gradients that this optimizer is about to use to sums over channels."""
         parameters = self._sums.parameters
-        mine = self._reach.get(id(optimizer))
-        if mine is None:
+        if id(optimizer) not in self._reach:
             owned = {id(p) for settings in optimizer.param_groups for p in settings["params"]}
-            mine = self._reach[id(optimizer)] = [i for i, p in enumerate(parameters) if id(p) in owned]
+            self._reach[id(optimizer)] = [id(p) in owned for p in parameters]
         with torch.no_grad():
-            gradients: list[Tensor] = [torch.empty(0)] * len(parameters)
-            for i in mine:
-                gradients[i] = parameters[i].grad  # type: ignore[call-overload]
-            if len(mine) < len(parameters) or any(g is None for g in gradients):
-                gradients = [
-                    g if g is not None and g.shape == p.shape else torch.zeros_like(p)
-                    for g, p in zip(gradients, parameters, strict=True)
-                ]
+            gradients = [
+                p.grad if mine and p.grad is not None else torch.zeros_like(p)
+                for p, mine in zip(parameters, self._reach[id(optimizer)], strict=True)
+            ]
             blocks = self._sums.gather(gradients)
-            products = torch._foreach_mul(blocks, self._sums.gather([p.detach() for p in parameters]))
+            products = list(torch._foreach_mul(blocks, self._sums.gather([p.detach() for p in parameters])))
             sums = [
                 self._sums.sum(blocks, "absolute"),
                 self._sums.sum(blocks, "square"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ class AutoencoderNet(nn.Module):
 
 def _mlp(widths: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
         layers.append(nn.Linear(fan_in, fan_out))
         if i < len(widths) - 2:
             layers += [nn.BatchNorm1d(fan_out), nn.ReLU()]
@@ -163,7 +164,7 @@ class Autoencoder(Target):
         """Latent sizes; those held out never occur in training."""
         return [{"latent_dim": size} for size in _LATENT_SIZES[self.data][split]]
 
-    def _mean_squared_error(self, split: Split, reconstruct) -> float:
+    def _mean_squared_error(self, split: Split, reconstruct: Callable[[Tensor], Tensor]) -> float:
         images = getattr(self._images, split)
         total = sum(
             float(F.mse_loss(reconstruct(pixels), pixels, reduction="sum"))

@@ -116,7 +116,11 @@ def _download(name: str) -> bytes:
     for mirror in MNIST_MIRRORS:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
             try:
-                fetched = Path(pooch.retrieve(f"{mirror}{name}.gz", known_hash=None, path=scratch, fname=f"{name}.gz", progressbar=True))
+                fetched = Path(
+                    pooch.retrieve(
+                        f"{mirror}{name}.gz", known_hash=None, path=scratch, fname=f"{name}.gz", progressbar=True
+                    )
+                )
                 content = _verified(fetched, name)
             except (OSError, DataError, ValueError) as error:
                 failures.append(f"{mirror} ({type(error).__name__})")
