@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import tempfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -97,8 +98,11 @@ def mnist_bytes(name: str) -> bytes:
 def _verified(path: Path, name: str) -> bytes:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path} is damaged ({error}); delete it, or replace it by an intact {name}[.gz]") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path} is damaged ({error}); expected is a file whose uncompressed content has the SHA-256 "
+            f"{MNIST_FILES[name]}: delete it, or replace it by an intact {name}[.gz]"
+        ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != MNIST_FILES[name]:
         raise DataError(
