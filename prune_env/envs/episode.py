@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +67,8 @@ class Episode:
         self.round = 0
         self.evaluations = 0
         """Trials that a privileged policy has asked for."""
-        self._draw_from(generator)
+        self.generator = generator
+        self._batches = network.learner.target.batches(generator)
         self._dense_cost = float(getattr(network.cost.dense, rules.budget_unit))
         self.executed_ratio = np.zeros(len(self.widths))
         self.terms = self._terms(1.0)
@@ -138,10 +137,11 @@ class Episode:
             ratios: The action, [G].
             seed: Of the trial's own batches: nobody sees those of the real round.
         """
-        learner, before = self.network.learner, (self.generator, self._batches)
+        learner, generator, batches = self.network.learner, self.generator, self._batches
         snapshot, tracker, step = learner.surgeon.snapshot(), learner.tracker.state_dict(), learner.schedule.step
         self.evaluations += 1
-        self._draw_from(torch.Generator().manual_seed(seed))
+        self.generator = torch.Generator().manual_seed(seed)
+        self._batches = learner.target.batches(self.generator)
         try:
             self._cut(self.widths_for(ratios))
             return self._train_and_score()
@@ -150,11 +150,7 @@ class Episode:
             learner.tracker.load_state_dict(tracker)
             learner.schedule.step = step
             learner.schedule.bind()
-            self.generator, self._batches = before
-
-    def _draw_from(self, generator: torch.Generator) -> None:
-        self.generator: torch.Generator = generator
-        self._batches: Iterator[Any] = self.network.learner.target.batches(generator)
+            self.generator, self._batches = generator, batches
 
     def _cut(self, widths: np.ndarray) -> None:
         learner = self.network.learner

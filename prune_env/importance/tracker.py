@@ -5,6 +5,8 @@ Letters: G groups, W present channels of all groups, flat in group order, S stat
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import torch
 from torch import Tensor
 
@@ -68,7 +70,7 @@ class ImportanceTracker:
         self._per_entry = torch.ones(len(SUMS), self._sums.width)
         self._per_entry[:2] /= self._sums.counts  # measures are means over parameters, criteria are sums
         self._pending: list[Tensor] = []
-        self._reach: dict[int, list[bool]] = {}
+        self._reach: WeakKeyDictionary[torch.optim.Optimizer, list[bool]] = WeakKeyDictionary()
 
     # ------------------------------------------------------------------ reading
     def groups(self) -> Tensor:
@@ -83,13 +85,13 @@ class ImportanceTracker:
     def after_backward(self, optimizer: torch.optim.Optimizer) -> None:
         """Reduce the gradients that this optimizer is about to use to sums over channels."""
         parameters = self._sums.parameters
-        if id(optimizer) not in self._reach:
+        if optimizer not in self._reach:
             owned = {id(p) for settings in optimizer.param_groups for p in settings["params"]}
-            self._reach[id(optimizer)] = [id(p) in owned for p in parameters]
+            self._reach[optimizer] = [id(p) in owned for p in parameters]
         with torch.no_grad():
             gradients = [
                 p.grad if mine and p.grad is not None else torch.zeros_like(p)
-                for p, mine in zip(parameters, self._reach[id(optimizer)], strict=True)
+                for p, mine in zip(parameters, self._reach[optimizer], strict=True)
             ]
             blocks = self._sums.gather(gradients)
             products = list(torch._foreach_mul(blocks, self._sums.gather([p.detach() for p in parameters])))

@@ -1,0 +1,340 @@
+"""The environment: its contract with Gymnasium and SB3, determinism, endings, and bad input."""
+
+import pickle
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from stable_baselines3.common.vec_env import SubprocVecEnv
+
+import prune_env
+from prune_env.envs import ENVIRONMENTS, OBJECTIVES, PruningEnv
+from prune_env.envs.observation import FORMS
+from prune_env.targets.data import DataError
+
+QUICK = {"dense_steps": 120, "learning_rate": 0.005, "steps_per_round": 2, "latent_dim": 4}
+
+
+def make_or_skip(env_id, **options):
+    try:
+        return gym.make(env_id, **(QUICK | options))
+    except DataError as error:
+        pytest.skip(f"the data of {env_id} is not here: {error}")
+
+
+def rollout(env, seed, steps=12):
+    """Observations, rewards and infos of `steps` rounds under fixed actions, episodes included."""
+    random = np.random.default_rng(1)
+    observation, info = env.reset(seed=seed)
+    trail = [(observation, 0.0, info)]
+    for _ in range(steps):
+        action = random.uniform(0, env.action_space.high[0], env.action_space.shape).astype(np.float32)
+        observation, reward, terminated, truncated, info = env.step(action)
+        trail.append((observation, reward, info))
+        if terminated or truncated:
+            observation, info = env.reset()
+            trail.append((observation, 0.0, info))
+    return trail
+
+
+def same(one, other):
+    """Equality of nests of arrays and numbers, bit for bit."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, (tuple, list)):
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+    return np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_gymnasium_and_sb3_checkers_pass_without_a_warning(env_id):
+    env = make_or_skip(env_id, rounds=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+        sb3_check_env(gym.wrappers.RescaleAction(env, np.float32(-1), np.float32(1)))
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+@pytest.mark.parametrize(
+    "options", [{"budget": (0.3, 0.8), "pool": 2}, {"criterion": "random"}], ids=["pool", "random"]
+)
+def test_same_seed_same_trajectory_bit_for_bit(env_id, options):
+    if "pool" in options:
+        options = options | {"latent_dim": 5}
+    steps = 3 if "MNIST" in env_id else 8
+    first = rollout(make_or_skip(env_id, **options), 3, steps)
+    assert same(first, rollout(make_or_skip(env_id, **options), 3, steps))
+    assert not same(first, rollout(make_or_skip(env_id, **options), 4, steps))
+
+
+def test_a_pickled_environment_goes_the_same_way(make):
+    env = make(rounds=2).unwrapped
+    assert same(rollout(env, 5, 4), rollout(pickle.loads(pickle.dumps(env)), 5, 4))
+
+
+def test_reset_restores_the_dense_network_bit_for_bit(make):
+    env = make(rounds=2).unwrapped
+    env.reset(seed=0)
+    learner = env.network.learner
+
+    def everything():
+        states = [v for o in learner.optimizers for s in o.state.values() for v in s.values()]
+        return [
+            t.clone() for t in (*learner.model.state_dict().values(), *states, *learner.tracker.state_dict().values())
+        ]
+
+    before = everything()
+    env.step(np.full(7, 0.6, dtype=np.float32))
+    assert any(a.shape != b.shape for a, b in zip(before, everything(), strict=True))
+    env.reset()
+    assert all(torch.equal(a, b) for a, b in zip(before, everything(), strict=True))
+
+
+def test_channels_are_really_removed(make):
+    env = make(rounds=1).unwrapped
+    env.reset(seed=0)
+    dense = sum(p.numel() for p in env.network.learner.model.parameters())
+    _, _, _, _, info = env.step(np.full(7, 0.5, dtype=np.float32))
+    model = env.network.learner.model
+    pruned = sum(p.numel() for p in model.parameters())
+    assert info["reward_terms"]["sparsity"] == pytest.approx(1 - pruned / dense)
+    assert model.encoder[0].out_features == info["channels"][0] == 25  # of 49
+
+
+def test_executed_ratio_and_rounds(make):
+    env = make(rounds=3, max_ratio=0.9, steps_per_round=10).unwrapped
+    env.reset(seed=0)
+    before = env.episode.widths.copy()
+    for round_ in range(1, 4):
+        _, _, terminated, truncated, info = env.step(np.full(7, 0.1, dtype=np.float32))
+        assert info["executed_ratio"] == pytest.approx(1 - info["channels"] / before)
+        assert (terminated, truncated) == (round_ == 3, False)
+        before = info["channels"]
+
+
+@pytest.mark.parametrize("unit", ["parameters", "macs"])
+@pytest.mark.parametrize("budget", [0.3, 0.9])
+def test_every_action_ends_at_the_budget(make, budget, unit):
+    env = make(rounds=3, budget=budget, budget_unit=unit)
+    random = np.random.default_rng(0)
+    for episode in range(3):
+        env.reset(seed=episode)
+        over = False
+        while not over:
+            action = random.uniform(0, 0.95, 7).astype(np.float32)
+            _, _, over, _, info = env.step(action)
+            if info["collapsed"]:
+                break
+        else:
+            reached = info["reward_terms"]["budget_sparsity"]
+            assert budget <= reached < budget + 0.02
+
+
+@pytest.mark.parametrize("objective", [*OBJECTIVES, "vector"])
+def test_rewards_are_increments_of_the_potential(make, objective):
+    env = make(rounds=3, budget=0.5, objective=objective, disable_env_checker=True).unwrapped
+    env.reset(seed=0)
+    start, total = env._phi, 0.0
+    for _ in range(3):
+        _, reward, over, _, info = env.step(np.full(7, 0.3, dtype=np.float32))
+        total = total + reward
+        assert set(info["reward_terms"]) >= {"retained", "sparsity", "sparsity_macs", "budget"}
+        if over:
+            break
+    assert np.allclose(total, env._potential(env.episode.terms) - start)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_observation_has_the_named_columns(make, form):
+    env = make(observation=form, rounds=2, budget=0.5)
+    observation, info = env.reset(seed=0)
+    table = observation.reshape(len(info["groups"]), len(info["columns"]))
+    learner = env.unwrapped.network.learner
+    assert np.allclose(table[:, :3], np.log10(learner.tracker.groups().numpy()).T, atol=1e-4)
+    if form == "importance":
+        assert observation.shape == (3 * 7,)
+        return
+    column = dict(zip(info["columns"], table.T, strict=True))
+    root = learner.model.encoder[0]
+    weights = torch.cat([root.weight.flatten(), root.bias]).detach()
+    assert column["weight_mean"][0] == pytest.approx(np.log10(weights.abs().mean().item()), abs=1e-4)
+    assert column["weight_rms"][0] == pytest.approx(np.log10(weights.square().mean().sqrt().item()), abs=1e-4)
+    assert column["size"][0] == pytest.approx(np.log10(64 * 49 + 49), abs=1e-5)
+    assert column["channels"][3] == pytest.approx(np.log10(4), abs=1e-5)
+    assert column["coupling"].tolist() == [0, 0, 0, 1, 0, 0, 0]
+    assert column["kept"].tolist() == [1] * 7
+    assert set(column["budget_left"]) == {np.float32(0.5)} and set(column["retained"]) == {1}
+
+
+def test_observation_is_a_fresh_array(make):
+    env = make()
+    first, _ = env.reset(seed=0)
+    kept = first.copy()
+    env.step(np.full(7, 0.5, dtype=np.float32))
+    assert np.array_equal(first, kept)
+
+
+@pytest.mark.parametrize(
+    "action", [np.zeros(3), np.full(7, np.nan), np.full(7, np.inf), np.full(7, -0.5), np.full(7, 0.999)]
+)
+def test_bad_actions_change_nothing(make, action):
+    env = make().unwrapped
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"shape|finite|ratios"):
+        env.step(action)
+    assert env.episode.round == 0 and (env.episode.widths == env.network.learner.surgeon.grouping.widths).all()
+    env.step(np.zeros(7))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"budget": 1.2}, "budget is a sparsity"),
+        ({"budget": 0.0}, "budget is a sparsity"),
+        ({"budget": float("nan")}, "budget is a sparsity"),
+        ({"budget": (0.8, 0.3)}, "from low to high"),
+        ({"objective": "speed"}, "area, budget"),
+        ({"objective": "budget"}, "needs a budget"),
+        ({"observation": "pixels"}, "importance, full"),
+        ({"criterion": "beauty"}, "l1, l2"),
+        ({"repair": "glue"}, "batchnorm"),
+        ({"budget_unit": "watts"}, "parameters, macs"),
+        ({"split": "test"}, "train, held_out"),
+        ({"rounds": 0}, "rounds"),
+        ({"steps_per_round": -1}, "steps_per_round"),
+        ({"max_ratio": 1.0}, "max_ratio"),
+        ({"data": "cifar"}, "digits, mnist"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_bad_arguments_are_named(options, words):
+    with pytest.raises(ValueError, match=words):
+        PruningEnv("autoencoder", **(QUICK | options))
+
+
+def test_unknown_target_lists_the_known_ones():
+    with pytest.raises(ValueError, match="autoencoder"):
+        gym.make("PruneEnv/Pruning-v0", target="transformer")
+
+
+def test_unreachable_budget_is_an_error_at_reset(make):
+    env = make(budget=0.5)
+    with pytest.raises(ValueError, match="cannot be reached"):
+        env.reset(options={"budget": 0.9999})
+    with pytest.raises(ValueError, match="unknown reset options"):
+        env.reset(options={"netwrok": 0})
+    with pytest.raises(ValueError, match="not in the pool"):
+        env.reset(options={"network": 5})
+
+
+def test_stepping_after_the_end_is_an_error(make):
+    env = make(rounds=1).unwrapped
+    with pytest.raises(RuntimeError, match="reset"):
+        PruningEnv("autoencoder", **QUICK).step(np.zeros(7))
+    env.reset(seed=0)
+    env.step(np.zeros(7))
+    with pytest.raises(RuntimeError, match="reset"):
+        env.step(np.zeros(7))
+
+
+def test_a_diverging_network_is_a_documented_ending(make):
+    env = make(rounds=4).unwrapped
+    env.reset(seed=0)
+    env.network.learner.optimizers[0].param_groups[0]["lr"] = float("inf")
+    observation, reward, terminated, _, info = env.step(np.full(7, 0.2, dtype=np.float32))
+    assert terminated and info["collapsed"] and info["reward_terms"]["retained"] == -1.0
+    assert np.isfinite(observation).all() and observation in env.observation_space and np.isfinite(reward)
+    env.network.learner.optimizers[0].param_groups[0]["lr"] = 3e-4
+    env.reset(seed=0)
+    assert not env.step(np.full(7, 0.2, dtype=np.float32))[4]["collapsed"]
+
+
+def test_a_pool_differs_in_seeds_and_latent_sizes_and_holds_out_both():
+    options = {"dense_steps": 100, "learning_rate": 0.005, "steps_per_round": 1}
+    train = PruningEnv("autoencoder", pool=8, **options).labels
+    held_out = PruningEnv("autoencoder", pool=8, split="held_out", **options).labels
+    assert {s for _, s in train} == {f"latent_dim={n}" for n in (4, 8, 16, 32)}
+    assert {s for _, s in held_out} == {f"latent_dim={n}" for n in (6, 12, 24)}
+    assert len({label for label, _ in train + held_out}) == 16
+    fixed = PruningEnv("autoencoder", pool=3, split="held_out", latent_dim=5, **options)
+    assert {s for _, s in fixed.labels} == {"autoencoder"}
+
+
+@pytest.mark.parametrize("mode", ["ansi", "rgb_array", "human"])
+def test_renders(make, mode):
+    env = make(rounds=2, render_mode=mode)
+    env.reset(seed=0)
+    env.step(np.full(7, 0.4, dtype=np.float32))
+    picture = env.render()
+    if mode == "ansi":
+        assert "encoder.0" in picture and "retained score" in picture and "coupling" in picture
+    elif mode == "rgb_array":
+        assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.std() > 10
+    else:
+        assert picture is None
+
+
+def test_vectorised():
+    envs = gym.make_vec("PruneEnv/Autoencoder-v0", num_envs=2, vectorization_mode="sync", **QUICK)
+    observations, _ = envs.reset(seed=0)
+    assert observations.shape == (2, 7 * 14)
+    envs.step(envs.action_space.sample())
+    envs.close()
+
+
+def _make_quick():
+    return gym.make("PruneEnv/Autoencoder-v0", **QUICK)
+
+
+def test_sb3_subprocesses_agree_with_this_process():
+    vec = SubprocVecEnv([_make_quick] * 2, start_method="spawn")
+    try:
+        vec.seed(7)
+        observations = vec.reset()
+        stepped, rewards, _, _ = vec.step(np.full((2, 7), 0.3, dtype=np.float32))
+    finally:
+        vec.close()
+    env = _make_quick()
+    assert np.array_equal(observations[0], env.reset(seed=7)[0])
+    observation, reward, *_ = env.step(np.full(7, 0.3, dtype=np.float32))
+    assert np.array_equal(stepped[0], observation) and rewards[0] == reward
+
+
+def test_trials_of_a_view_leave_no_trace(make):
+    env = make(rounds=2, budget=0.5).unwrapped
+    env.reset(seed=0)
+    first = rollout(env, 2, 2)
+    env.reset(seed=2)
+    values = [env.view.evaluate(np.full(7, 0.3)) for _ in range(2)]
+    assert env.episode.evaluations == 2 and values[0] == values[1]
+    random = np.random.default_rng(1)
+    observation, *_ = env.step(random.uniform(0, 0.95, 7).astype(np.float32))
+    assert np.array_equal(observation, first[1][0])
+
+
+def test_class_docstring_has_the_standard_headings():
+    headings = [line.strip() for line in PruningEnv.__doc__.splitlines() if line.strip().startswith("## ")]
+    assert headings == [
+        f"## {h}"
+        for h in (
+            "Description",
+            "Action Space",
+            "Observation Space",
+            "Rewards",
+            "Starting State",
+            "Episode End",
+            "Arguments",
+            "Version History",
+        )
+    ]
+
+
+def test_registration_is_idempotent():
+    prune_env.envs.register_environments()
+    assert gym.spec("PruneEnv/Autoencoder-v0").entry_point == "prune_env.envs.pruning:PruningEnv"
+    assert gym.make("prune_env:PruneEnv/Autoencoder-v0", **QUICK) is not None

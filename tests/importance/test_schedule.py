@@ -1,0 +1,51 @@
+"""The cosine-L1 schedule and its fused gradient, against the formula and against autograd."""
+
+import math
+
+import pytest
+import torch
+
+from prune_env.importance import CosineL1, CosineSchedule
+
+
+def test_schedule_by_hand():
+    schedule = CosineSchedule(base=1.0, low=0.1, high=2.0, period=20.0)
+    assert schedule.strength(0.0, 0, 4) == pytest.approx(2.0)  # cos 0 = 1
+    assert schedule.strength(5.0, 0, 4) == pytest.approx(0.1 + 0.95)  # cos(pi/2) = 0
+    assert schedule.strength(10.0, 0, 4) == pytest.approx(0.1)  # cos(pi) = -1
+    assert schedule.strength(0.0, 2, 4) == pytest.approx(0.1)  # phase 2 * 20 / 4 = 10 epochs
+    assert schedule.strength(20.0, 1, 4) == pytest.approx(schedule.strength(0.0, 1, 4))
+
+
+def test_coefficients_divide_by_the_root_of_the_size(tiny):
+    l1 = CosineL1(tiny, steps_per_epoch=10, schedule=CosineSchedule(base=1.0), weight=3.0, step=50)
+    expected = [3.0 / math.sqrt(n) * l1.schedule.strength(5.0, i, 2) for i, n in enumerate((8, 9))]
+    assert l1.coefficients() == pytest.approx(expected)
+
+
+def test_gradient_equals_autograd(tiny):
+    l1 = CosineL1(tiny, steps_per_epoch=10, schedule=CosineSchedule(base=1.0), step=3)
+    model, x = tiny.model, torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    roots = [(model.a[0], 0), (model.b[0], 1)]
+    penalty = sum(l1.coefficients()[g] * (layer.weight.abs().sum() + layer.bias.abs().sum()) for layer, g in roots)
+    (model(x).square().mean() + penalty).backward()
+    expected = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    model(x).square().mean().backward()
+    l1.after_backward(torch.optim.SGD(model.parameters(), lr=1.0))
+    for p, gradient in zip(model.parameters(), expected, strict=True):
+        assert torch.allclose(p.grad, gradient, atol=1e-6)
+
+
+def test_clock_and_surgery(tiny):
+    l1 = CosineL1(tiny, steps_per_epoch=10)
+    l1.after_step()
+    assert l1.step == 1
+    keep = torch.tensor([True, False, True, True, False])
+    tiny.cut(keep)
+    l1.after_surgery(keep)
+    for p in tiny.model.parameters():
+        p.grad = torch.zeros_like(p)
+    l1.after_backward(torch.optim.SGD(tiny.model.parameters(), lr=1.0))
+    assert tiny.model.a[0].weight.grad.abs().min() > 0  # the new, smaller parameters are reached
+    assert tiny.model.b[2].weight.grad.abs().max() == 0  # the output layer is no root of a group

@@ -1,0 +1,105 @@
+"""The training loop and what attaches to it; repair after a cut."""
+
+import math
+
+import pytest
+import torch
+
+from prune_env.envs import CheckpointSpec
+from prune_env.envs.checkpoints import make_learner
+from prune_env.repair import recalibrate_batchnorm
+from prune_env.targets import make_target
+from prune_env.training import train
+
+SPEC = CheckpointSpec("autoencoder", {"latent_dim": 4})
+
+
+class Listener:
+    def __init__(self):
+        self.events = []
+
+    def after_backward(self, optimizer):
+        self.events.append("backward")
+
+    def after_step(self):
+        self.events.append("step")
+
+    def after_surgery(self, keep):
+        self.events.append("surgery")
+
+
+def batches(learner, seed=0):
+    return learner.target.batches(torch.Generator().manual_seed(seed))
+
+
+def test_loop_equals_the_obvious_one():
+    learner, other = make_learner(SPEC), make_learner(SPEC)
+    mean = train(learner.target, learner.model, learner.optimizers, batches(learner), 5)
+    other.model.train()
+    losses, source = [], batches(other)
+    for _ in range(5):
+        batch = next(source)
+        other.optimizers[0].zero_grad()
+        loss = torch.nn.functional.mse_loss(other.model(batch), batch)
+        loss.backward()
+        other.optimizers[0].step()
+        losses.append(loss.item())
+    assert mean == pytest.approx(sum(losses) / 5, rel=1e-6)
+    for p, q in zip(learner.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_observers_are_told_in_order():
+    learner, first, second = make_learner(SPEC), Listener(), Listener()
+    seen = []
+    train(learner.target, learner.model, learner.optimizers, batches(learner), 2, [first, second], seen.append)
+    assert first.events == second.events == ["backward", "step"] * 2
+    assert seen == [1, 2]
+
+
+def test_measuring_does_not_change_training():
+    plain, measured = make_learner(SPEC), make_learner(SPEC)
+    train(plain.target, plain.model, plain.optimizers, batches(plain), 5)
+    train(measured.target, measured.model, measured.optimizers, batches(measured), 5, [measured.tracker])
+    assert measured.tracker.steps == 5
+    for p, q in zip(plain.model.parameters(), measured.model.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_divergence_is_told():
+    learner = make_learner(SPEC)
+    learner.optimizers[0].param_groups[0]["lr"] = float("inf")
+    assert math.isnan(train(learner.target, learner.model, learner.optimizers, batches(learner), 3))
+
+
+def test_no_steps_no_change():
+    learner = make_learner(SPEC)
+    before = {k: v.clone() for k, v in learner.model.state_dict().items()}
+    assert train(learner.target, learner.model, learner.optimizers, batches(learner), 0) == 0.0
+    assert all(torch.equal(v, before[k]) for k, v in learner.model.state_dict().items())
+
+
+def test_recalibration_is_the_mean_over_batches():
+    target = make_target("autoencoder", latent_dim=4)
+    model = target.build(torch.Generator().manual_seed(0))
+    momentum = model.encoder[1].momentum
+    drawn = [next(source) for source in [target.batches(torch.Generator().manual_seed(3))] for _ in range(4)]
+    recalibrate_batchnorm(target, model, iter(drawn), count=4)
+    inputs = [model.encoder[0](batch) for batch in drawn]
+    mean = torch.stack([x.mean(0) for x in inputs]).mean(0)
+    variance = torch.stack([x.var(0) for x in inputs]).mean(0)
+    assert torch.allclose(model.encoder[1].running_mean, mean, atol=1e-5)
+    assert torch.allclose(model.encoder[1].running_var, variance, atol=1e-5)
+    assert model.encoder[1].momentum == momentum
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_recalibration_rescues_a_cut_network():
+    """Right after a cut the statistics of everything behind it are wrong."""
+    learner = make_learner(SPEC)
+    train(learner.target, learner.model, learner.optimizers, batches(learner), 400)
+    keep = torch.rand(len(learner.surgeon.present), generator=torch.Generator().manual_seed(0)) > 0.15
+    learner.surgeon.cut(keep)
+    cut = learner.target.score(learner.model, "validation")
+    recalibrate_batchnorm(learner.target, learner.model, batches(learner, 1))
+    assert learner.target.score(learner.model, "validation") > cut
