@@ -85,18 +85,26 @@ class Autoencoder(Target):
     ):
         if data not in LOADERS:
             raise ValueError(f"unknown data {data!r}; known data: {', '.join(LOADERS)}")
-        latent_dim = latent_dim if latent_dim is not None else {"digits": 16, "mnist": 256}[data]
-        if latent_dim < 1 or hidden_layers < 1:
-            raise ValueError(f"latent_dim and hidden_layers must be at least 1, got {latent_dim} and {hidden_layers}")
         self.data = data
-        self.latent_dim = latent_dim
+        self.latent_dim = latent_dim if latent_dim is not None else {"digits": 16, "mnist": 256}[data]
         self.hidden_layers = hidden_layers
+        self.batch_size = batch_size if batch_size is not None else _TRAINING[data][0]
+        self.dense_steps = dense_steps if dense_steps is not None else _TRAINING[data][1]
         self.learning_rate = learning_rate
         self.final_learning_rate = final_learning_rate
-        self.batch_size = batch_size or _TRAINING[data][0]
-        self.dense_steps = dense_steps or _TRAINING[data][1]
+        # A batch of one image has no variance to normalise by.
+        for name, least in {"latent_dim": 1, "hidden_layers": 1, "batch_size": 2, "dense_steps": 1}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("learning_rate", "final_learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
         self._images = LOADERS[data]()
-        self.steps_per_epoch = max(1, len(self._images.train) // self.batch_size)
+        if self.batch_size > len(self._images.train):
+            raise ValueError(
+                f"batch_size must be at most {len(self._images.train)}, the training images; got {self.batch_size}"
+            )
+        self.steps_per_epoch = len(self._images.train) // self.batch_size
         self._mean_image = self._images.train.float().mean(0) / self._images.white
 
     def __getstate__(self) -> dict[str, Any]:
