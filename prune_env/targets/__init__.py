@@ -3,6 +3,7 @@
 from prune_env.targets.autoencoder import Autoencoder
 from prune_env.targets.base import PoolSplit, Split, Target
 from prune_env.targets.data import DataError
+from prune_env.targets.examples import EXAMPLES
 from prune_env.targets.registry import known_targets, make_target, register_target
 
 __all__ = [
@@ -17,3 +18,5 @@ __all__ = [
 ]
 
 register_target("autoencoder", Autoencoder)
+for _name, _example in EXAMPLES.items():
+    register_target(_name, _example)
