@@ -1,6 +1,7 @@
 """Heuristic competitors: plain ones that read the observation, privileged ones that see or try the network."""
 
 from baselines.allocation import allocate, standardise, threshold_widths
+from baselines.depgraph import DepGraph, depgraph_global, depgraph_local
 from baselines.heuristics import (
     HEURISTICS,
     Bayes,
@@ -30,6 +31,7 @@ __all__ = [
     "Bayes",
     "CombinedProduct",
     "CombinedSum",
+    "DepGraph",
     "Fisher",
     "GlobalThreshold",
     "Gradient",
@@ -42,6 +44,8 @@ __all__ = [
     "RandomSearch",
     "Uniform",
     "allocate",
+    "depgraph_global",
+    "depgraph_local",
     "global_fisher",
     "global_fisher_normalised",
     "global_l2",

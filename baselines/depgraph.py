@@ -1,0 +1,162 @@
+"""Privileged: vanilla DepGraph (arXiv 2301.12900), torch-pruning's own pruner, which knows nothing of components."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from baselines.allocation import AMOUNT
+from prune_env.envs import NetworkView, PruningEnv
+from prune_env.groups import count_cost
+
+T = TypeVar("T")
+
+_GRID = 16  # ratios tried from small to large, until one meets the budget
+_REFINEMENTS = 6  # halvings of the interval before it
+
+
+class DepGraph:
+    """Let torch-pruning prune a copy, as deep as meets the round's budget, and take the width of each group from it.
+
+    Importance is torch-pruning's own: the L2 norm of a channel over all layers of its group, divided by the group's
+    mean. Only how many channels each group loses is taken from it; which ones is the environment's criterion, the same
+    for all policies. Where no ratio meets the budget (torch-pruning leaves a group alone rather than remove all of it,
+    so that larger ratios may remove less), the cheapest network it came to counts, and the environment's projection
+    does the rest.
+
+    Args:
+        env: Tells the bound of the ratios.
+        global_pruning: One threshold over the channels of all groups, instead of the same ratio for each group.
+        amount: Share of the cost that goes per round where there is no budget.
+    """
+
+    privileged: ClassVar[bool] = True
+    learned: ClassVar[bool] = False
+
+    def __init__(self, env: PruningEnv, global_pruning: bool, amount: float = AMOUNT):
+        self._global_pruning, self._amount = global_pruning, amount
+        self._max_ratio = env.max_ratio
+        self._view: NetworkView | None = None
+
+    def attach(self, view: NetworkView) -> None:
+        """Look at this network from now on; called by the benchmark before every action."""
+        self._view = view
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, Any]:
+        """The ratios [G] that torch-pruning comes to in the network it is attached to; the observation is not read.
+
+        Raises:
+            RuntimeError: If no network was attached, if torch-pruning fails on it, or if it prunes something that is in
+                none of the environment's groups.
+        """
+        if self._view is None:
+            raise RuntimeError("a privileged policy needs attach(env.unwrapped.view) before predict()")
+        view = self._view
+        target = view.cost_target
+        if target is None:
+            target = (1.0 - self._amount) * float(view.cost_of(view.widths))
+        ratios = 1.0 - self._search(view, target) / view.widths
+        return np.clip(ratios, 0.0, self._max_ratio).astype(np.float32), state
+
+    def _search(self, view: NetworkView, target: float) -> np.ndarray:
+        """Widths int [G] at the smallest ratio found that meets the target, else at the one that comes closest."""
+        model = view.copy_model()
+        outputs = _guarded(_output_layers, model, view)
+
+        def at(ratio: float) -> tuple[float, np.ndarray]:
+            widths = _guarded(self._widths_at, model, view, outputs, ratio)
+            return float(view.cost_of(widths)), widths
+
+        cheapest, best = np.inf, view.widths
+        for i in range(1, _GRID):
+            cost, widths = at(i / _GRID)
+            if cost < cheapest:
+                cheapest, best = cost, widths
+            if cost <= target:
+                break
+        else:
+            return best
+        low, high = (i - 1) / _GRID, i / _GRID
+        for _ in range(_REFINEMENTS):
+            middle = (low + high) / 2
+            cost, widths = at(middle)
+            if cost <= target:
+                high, best = middle, widths
+            else:
+                low = middle
+        return best
+
+    def _widths_at(self, model: nn.Module, view: NetworkView, outputs: list[str], ratio: float) -> np.ndarray:
+        """Widths int [G] of a copy that torch-pruning has pruned by `ratio`."""
+        twin = copy.deepcopy(model)
+        pruner = tp.pruner.BasePruner(
+            twin,
+            torch.zeros(1),
+            importance=tp.importance.GroupMagnitudeImportance(p=2),
+            global_pruning=self._global_pruning,
+            pruning_ratio=ratio,
+            ignored_layers=[twin.get_submodule(name) for name in outputs],
+            forward_fn=lambda m, _: view.target.trace(m),
+            in_channel_groups={},  # its defaults are dictionaries that all pruners of the process would share
+            out_channel_groups={},
+            num_heads={},
+        )
+        pruner.step()
+        widths = np.array([pruner.DG.get_out_channels(twin.get_submodule(root)) for root in view.roots], dtype=np.int64)
+        cost = count_cost(twin, view.target.trace)
+        if int(view.cost_of(widths)) not in (cost.parameters, cost.macs):
+            raise ValueError("it prunes something that is in none of the environment's groups, or only part of one")
+        return widths
+
+
+def _guarded(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function that uses torch-pruning, and turn whatever it stumbles over into one kind of error."""
+    try:
+        with warnings.catch_warnings(), torch.enable_grad():
+            warnings.simplefilter("ignore")
+            return function(*arguments)
+    except Exception as error:
+        raise RuntimeError(
+            f"torch-pruning cannot prune this network as the environment does: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _output_layers(model: nn.Module, view: NetworkView) -> list[str]:
+    """Names of the layers whose channels are outputs of the network, which no pruner may touch."""
+    twin = copy.deepcopy(model)
+
+    def forward(m: nn.Module, _: Any) -> list[Tensor]:
+        # Adding nothing makes the output an operation of its own, which torch-pruning then marks.
+        return [output + 0 for output in tp.utils.flatten_as_list(view.target.trace(m))]
+
+    graph = tp.DependencyGraph().build_dependency(twin, torch.zeros(1), forward_fn=forward, verbose=False)
+    layers = {module: name for name, module in twin.named_modules()}
+    found = []
+    for group in graph.get_all_groups():
+        targets = [dep.target.module for dep, _ in group if graph.is_out_channel_pruning_fn(dep.handler)]
+        if any(isinstance(module, tp.ops._OutputOp) for module in targets):
+            found += [layers[module] for module in targets if module in layers]
+    return found
+
+
+def depgraph_global(env: PruningEnv) -> DepGraph:
+    """One threshold over the whole network."""
+    return DepGraph(env, global_pruning=True)
+
+
+def depgraph_local(env: PruningEnv) -> DepGraph:
+    """The same ratio for every group."""
+    return DepGraph(env, global_pruning=False)
