@@ -1,0 +1,126 @@
+"""Random search: it takes the best of exactly as many trials as it was given, and leaves no trace."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from baselines import RandomSearch
+
+
+class View:
+    """A network whose score is known: the nearer to 0.5, the better."""
+
+    def __init__(self):
+        self.tried = []
+
+    def evaluate(self, ratios):
+        self.tried.append(ratios.copy())
+        return -float(np.abs(ratios - 0.5).sum())
+
+
+def state_of(learner, episode):
+    """Everything that training and cutting change, copied."""
+    return copy.deepcopy(
+        {
+            "model": learner.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in learner.optimizers],
+            "tracker": learner.tracker.state_dict(),
+            "schedule": learner.schedule.step,
+            "present": learner.surgeon.present,
+            "random": episode.generator.get_state(),
+            "modes": [module.training for module in learner.model.modules()],
+        }
+    )
+
+
+def differences(one, other, path=""):
+    """Where two nests of tensors and numbers differ, bit for bit."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for key in one:
+            yield from differences(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), path
+        for i, pair in enumerate(zip(one, other, strict=True)):
+            yield from differences(*pair, f"{path}[{i}]")
+    elif not (torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other):
+        yield path
+
+
+def test_the_best_of_the_trials_is_taken(env):
+    view, policy = View(), RandomSearch(env, evaluations=20)
+    policy.attach(view)
+    ratios, state = policy.predict(None, state="kept")
+    assert len(view.tried) == 20 and state == "kept"
+    scores = [view.evaluate(tried) for tried in view.tried[:20]]
+    np.testing.assert_array_equal(ratios, view.tried[int(np.argmax(scores))])
+    assert all(tried.min() >= 0 and tried.max() <= env.max_ratio for tried in view.tried)
+
+
+def test_the_same_seed_tries_the_same(env):
+    policy, views = RandomSearch(env, evaluations=5), [View(), View(), View()]
+    for view, seed in zip(views, (3, 3, 4), strict=True):
+        policy.seed(seed)
+        policy.attach(view)
+        policy.predict(None)
+    np.testing.assert_array_equal(views[0].tried, views[1].tried)
+    assert not np.array_equal(views[0].tried, views[2].tried)
+
+
+def test_exactly_its_evaluations_are_counted_in_every_round(env):
+    observation, _ = env.reset(seed=0)
+    policy = RandomSearch(env, evaluations=7)
+    for rounds in (1, 2):
+        policy.attach(env.view)
+        observation, _, over, _, _ = env.step(policy.predict(observation)[0])
+        assert env.episode.evaluations == 7 * rounds
+    assert over
+    env.reset(seed=0)
+    assert env.episode.evaluations == 0
+    assert RandomSearch(env)._evaluations == 48
+
+
+def test_without_a_network_there_is_no_answer(env):
+    with pytest.raises(RuntimeError, match="attach"):
+        RandomSearch(env).predict(env.reset(seed=0)[0])
+
+
+@pytest.mark.parametrize("rounds_before", [0, 1])
+def test_a_search_leaves_the_network_bit_for_bit_as_it_was(env, rounds_before):
+    observation, _ = env.reset(seed=0)
+    for _ in range(rounds_before):  # a network that is cut already
+        observation, *_ = env.step(np.full(3, 0.4))
+    before = state_of(env.network.learner, env.episode)
+    view, policy = env.view, RandomSearch(env, evaluations=3)
+    policy.attach(view)
+    policy.predict(observation)
+    assert view.evaluations == 3
+    assert list(differences(before, state_of(env.network.learner, env.episode))) == []
+
+
+def test_a_round_after_a_search_is_the_round_without_it(env):
+    trajectories = []
+    for trials in (0, 4):
+        env.reset(seed=5)
+        for _ in range(2):
+            if trials:
+                policy = RandomSearch(env, evaluations=trials)
+                policy.attach(env.view)
+                policy.predict(None)
+            observation, reward, _, _, info = env.step(np.array([0.6, 0.1, 0.3]))
+            trajectories.append((observation, reward, info["channels"]))
+    for without, after in zip(trajectories[:2], trajectories[2:], strict=True):
+        np.testing.assert_array_equal(without[0], after[0])
+        assert without[1] == after[1] and without[2].tolist() == after[2].tolist()
+
+
+def test_a_trial_is_not_the_round_that_follows(env):
+    """It runs on batches of its own: a search cannot foresee the noise of the real round."""
+    env.reset(seed=5)
+    action = np.array([0.6, 0.1, 0.3])
+    tried = env.view.evaluate(action)
+    _, _, _, _, info = env.step(action)
+    assert tried != info["reward_terms"]["retained"]
+    assert tried == pytest.approx(info["reward_terms"]["retained"], abs=0.5)
