@@ -23,6 +23,7 @@ from prune_env.envs import PruningEnv, canonical_json, write_atomically
 
 _EPSILON = 1e-8
 _CLIP = 10.0
+_DESCRIBED = ("algorithm", "sha256", "groups", "columns", "normalisation", "made_by")
 
 
 class SavedAgent:
@@ -116,10 +117,12 @@ def read_description(path: Path) -> dict[str, Any]:
         raise ValueError(f"a saved agent is {path} with {beside} beside it; at least one of them is missing")
     try:
         description = json.loads(beside.read_text())
-        said = description["sha256"]
-    except (ValueError, KeyError) as error:
+        missing = [key for key in _DESCRIBED if key not in description]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{beside} is damaged ({error}); train the agent again") from error
-    if said != hashlib.sha256(path.read_bytes()).hexdigest():
+    if description["sha256"] != hashlib.sha256(path.read_bytes()).hexdigest():
         raise ValueError(f"{path} is not the file that {beside} describes (its checksum differs); train it again")
     return description
 
