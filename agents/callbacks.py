@@ -87,7 +87,7 @@ class Checkpoints(BaseCallback):
             self._saved_at = self.num_timesteps
 
 
-def evaluation(env: VecEnv, folder: Path, every: int, episodes: int) -> EvalCallback:
+def evaluation(env: VecEnv, folder: Path, every: int, episodes: int, since: int = 0) -> EvalCallback:
     """SB3's EvalCallback, deterministic, which writes `evaluations.npz` for the learning curve and goes on with it.
 
     Args:
@@ -95,6 +95,7 @@ def evaluation(env: VecEnv, folder: Path, every: int, episodes: int) -> EvalCall
         folder: Where to write.
         every: Calls of the vectorised environment between evaluations.
         episodes: Episodes of an evaluation.
+        since: Steps after which training goes on; evaluations of later steps, lost in a kill, are forgotten.
     """
     callback = EvalCallback(
         env, log_path=str(folder), eval_freq=every, n_eval_episodes=episodes, deterministic=True, verbose=0
@@ -102,7 +103,8 @@ def evaluation(env: VecEnv, folder: Path, every: int, episodes: int) -> EvalCall
     earlier = folder / "evaluations.npz"
     if earlier.is_file():
         with np.load(earlier, allow_pickle=False) as saved:
-            callback.evaluations_timesteps = saved["timesteps"].tolist()
-            callback.evaluations_results = saved["results"].tolist()
-            callback.evaluations_length = saved["ep_lengths"].tolist()
+            kept = saved["timesteps"] <= since
+            callback.evaluations_timesteps = saved["timesteps"][kept].tolist()
+            callback.evaluations_results = saved["results"][kept].tolist()
+            callback.evaluations_length = saved["ep_lengths"][kept].tolist()
     return callback

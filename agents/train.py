@@ -76,11 +76,12 @@ def train_agent(
     Raises:
         ValueError: If a name is unknown, or `out` holds a run with another configuration.
     """
+    algorithm(algo)  # an unknown name ends here, before anything was made
     settings = load_hyperparams(algo, env_id) | dict(hyperparams or {})
     n_envs = n_envs or settings.get("n_envs", 1)
     timesteps = timesteps or settings.get("n_timesteps", 10_000)
     options = dict(env_options or {})
-    config: dict[str, Any] = {
+    described = {
         "algorithm": algo,
         "env": env_id,
         "env_options": options,
@@ -88,7 +89,8 @@ def train_agent(
         "seed": seed,
         "hyperparams": {k: v for k, v in settings.items() if k not in ("n_envs", "n_timesteps")},
     }
-    _claim(out, config)
+    config: dict[str, Any] = json.loads(canonical_json(described))  # a copy: SB3 writes into policy_kwargs
+    _refuse_other(out, config)
     make = EnvFactory(env_id, options)
     single: PruningEnv = make().unwrapped  # type: ignore[assignment]
     prepare([single.pool], jobs=cores())
@@ -96,6 +98,7 @@ def train_agent(
     eval_venv = _vectorised(make, 1, seed + 1, normalise=settings.get("normalize", True), training=False)
     normaliser = venv if isinstance(venv, VecNormalize) else None
     model = _make_or_resume(algo, venv, settings, out, seed, single)
+    write_atomically(out / "config.json", canonical_json(config).encode())  # a command that was mistaken leaves nothing
     config["versions"] = {"prune_env": prune_env.__version__, "torch": torch.__version__}
 
     def save() -> None:
@@ -103,7 +106,7 @@ def train_agent(
 
     callbacks = [
         PruningScalars(single.group_names),
-        evaluation(eval_venv, out, max(eval_every // n_envs, 1), eval_episodes),
+        evaluation(eval_venv, out, max(eval_every // n_envs, 1), eval_episodes, since=model.num_timesteps),
         Checkpoints(save, eval_every),
     ]
     if progress:
@@ -123,18 +126,13 @@ def train_agent(
     return out / "model.zip"
 
 
-def _claim(out: Path, config: dict[str, Any]) -> None:
-    """Make `out` the folder of this configuration, or find that it is already.
-
-    Raises:
-        ValueError: If it belongs to another one.
-    """
+def _refuse_other(out: Path, config: dict[str, Any]) -> None:
+    """Raise a ValueError if `out` is the folder of another configuration."""
     path = out / "config.json"
-    if path.is_file() and json.loads(path.read_text()) != json.loads(canonical_json(config)):
+    if path.is_file() and json.loads(path.read_text()) != config:
         raise ValueError(
             f"{out} holds a run with another configuration ({path}); choose another folder, or delete it to start anew"
         )
-    write_atomically(path, canonical_json(config).encode())
 
 
 def _vectorised(make: EnvFactory, n_envs: int, seed: int, normalise: bool, training: bool = True) -> VecEnv:
