@@ -1,0 +1,161 @@
+"""A saved agent: it answers as the model did, and files that are missing, damaged or of another kind are refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO, TD3
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from tiny_agents import ENV_ID, NETWORK, OPTIONS
+
+from agents import EnvFactory, SavedAgent, load_agent, save_agent
+from agents.policies import GroupPolicy
+from agents.saved import read_description, restore_normaliser
+from prune_env import PruningEnv
+from prune_env.benchmark import make_policy
+from prune_env.testing import check_policy
+
+MADE_BY = {"algorithm": "ppo", "timesteps": 0}
+
+
+@pytest.fixture(scope="module")
+def vectorised():
+    venv = VecNormalize(DummyVecEnv([EnvFactory(ENV_ID, OPTIONS)]), norm_reward=False)
+    venv.seed(0)
+    venv.reset()
+    for _ in range(20):  # statistics to normalise with
+        venv.step(venv.action_space.sample()[None])
+    return venv
+
+
+@pytest.fixture(scope="module")
+def observations(env):
+    env.reset(seed=3)
+    return np.stack([env.reset()[0] for _ in range(4)])
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A copy of the trained agent that a test may damage."""
+    for name in ("model.zip", "agent.json"):
+        shutil.copy(trained / name, tmp_path / name)
+    return tmp_path
+
+
+def group_model(vectorised, observations):
+    model = PPO(GroupPolicy, vectorised, n_steps=8, batch_size=8, seed=0, device="cpu", policy_kwargs={"hidden": 8})
+    model.policy.calibrate(torch.as_tensor(observations))
+    with torch.no_grad():
+        model.policy.action_net.linear.weight.mul_(100)  # answers that differ from group to group
+    return model
+
+
+# ---------------------------------------------------------------------- round trip
+def test_a_group_policy_comes_back_bit_for_bit(tmp_path, env, vectorised, observations):
+    model = group_model(vectorised, observations)
+    agent = load_agent(save_agent(tmp_path, model, env, None, MADE_BY), env)
+    expected = (model.predict(observations, deterministic=True)[0] + 1) / 2 * env.max_ratio
+    ratios, state = agent.predict(observations)
+    np.testing.assert_array_equal(ratios, expected)
+    assert state is None and ratios.std() > 0.01
+    np.testing.assert_allclose(agent.predict(observations[1])[0], ratios[1], rtol=1e-6)
+    assert agent.learned and not agent.privileged
+
+
+def test_statistics_of_the_observations_are_saved_and_applied(tmp_path, env, vectorised, observations):
+    model = TD3("MlpPolicy", vectorised, seed=0, device="cpu", buffer_size=10)
+    path = save_agent(tmp_path, model, env, vectorised, {"algorithm": "td3"})
+    agent = SavedAgent(path, env)
+    normalised = vectorised.normalize_obs(observations)
+    assert np.abs(normalised - observations).max() > 1
+    expected = (model.predict(normalised, deterministic=True)[0] + 1) / 2 * env.max_ratio
+    np.testing.assert_array_equal(agent.predict(observations)[0], expected)
+
+
+def test_statistics_go_on_from_where_they_were_saved(tmp_path, env, vectorised, observations):
+    path = save_agent(tmp_path, TD3("MlpPolicy", vectorised, buffer_size=10), env, vectorised, {"algorithm": "td3"})
+    other = VecNormalize(vectorised.venv, norm_reward=False)
+    assert not np.array_equal(other.normalize_obs(observations), vectorised.normalize_obs(observations))
+    restore_normaliser(other, read_description(path))
+    np.testing.assert_array_equal(other.normalize_obs(observations), vectorised.normalize_obs(observations))
+    assert other.obs_rms.count == vectorised.obs_rms.count
+
+
+def test_actions_outside_the_agents_range_are_clipped(tmp_path, env, vectorised, observations):
+    model = group_model(vectorised, observations)
+    with torch.no_grad():
+        model.policy.action_net.linear.bias.fill_(50.0)
+    agent = load_agent(save_agent(tmp_path, model, env, None, MADE_BY), env)
+    np.testing.assert_allclose(agent.predict(observations)[0], np.full((4, 3), env.max_ratio), rtol=1e-6)
+
+
+def test_saving_again_replaces_and_leaves_nothing_else(tmp_path, env, vectorised, observations):
+    model = group_model(vectorised, observations)
+    for steps in (1, 2):
+        save_agent(tmp_path, model, env, None, {**MADE_BY, "timesteps": steps})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.json", "model.zip"]
+    assert read_description(tmp_path / "model.zip")["made_by"]["timesteps"] == 2
+
+
+# ---------------------------------------------------------------------- as a policy
+def test_a_trained_agent_competes_by_its_path(trained, env):
+    check_policy(str(trained / "model.zip"), env)
+    assert make_policy(str(trained / "model.zip"), env).learned
+
+
+def test_a_path_without_a_file_is_named(env):
+    with pytest.raises(ValueError, match=r"no file 'nowhere/model.zip'"):
+        make_policy("nowhere/model.zip", env)
+
+
+# ---------------------------------------------------------------------- what does not fit
+@pytest.mark.parametrize("missing", ["model.zip", "agent.json"])
+def test_a_file_that_is_missing_is_named(copied, env, missing):
+    (copied / missing).unlink()
+    with pytest.raises(ValueError, match=rf"{copied}.*agent\.json beside it.*missing"):
+        load_agent(copied / "model.zip", env)
+
+
+def test_a_damaged_model_is_refused_before_it_is_unpickled(copied, env, monkeypatch):
+    content = bytearray((copied / "model.zip").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (copied / "model.zip").write_bytes(content)
+    monkeypatch.setattr(PPO, "load", lambda *args, **kwargs: pytest.fail("it was loaded"))
+    with pytest.raises(ValueError, match=r"model\.zip is not the file that .*agent\.json describes"):
+        load_agent(copied / "model.zip", env)
+
+
+def test_a_truncated_model_is_refused(copied, env):
+    content = (copied / "model.zip").read_bytes()
+    (copied / "model.zip").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="checksum"):
+        load_agent(copied / "model.zip", env)
+
+
+@pytest.mark.parametrize("text", ["", '{"sha256": "ab', "[]", "3", "{}", '{"sha256": "ab", "algorithm": "ppo"}'])
+def test_a_damaged_description_is_refused(copied, env, text):
+    (copied / "agent.json").write_text(text)
+    with pytest.raises(ValueError, match=r"agent\.json is damaged"):
+        load_agent(copied / "model.zip", env)
+
+
+def test_an_agent_of_other_columns_is_refused(trained):
+    other = PruningEnv("autoencoder", observation="importance", rounds=1, budget=0.5, steps_per_round=2, **NETWORK)
+    with pytest.raises(ValueError, match=r"trained on 3 groups with columns .*'weight_mean'.* this environment has 3"):
+        load_agent(trained / "model.zip", other)
+
+
+def test_an_agent_of_other_groups_is_refused(trained):
+    options = {**NETWORK, "hidden_layers": 2, "dense_steps": 100}
+    other = PruningEnv("autoencoder", rounds=1, budget=0.5, steps_per_round=2, **options)
+    with pytest.raises(ValueError, match=r"trained on 3 groups .* this environment has 5"):
+        load_agent(trained / "model.zip", other)
+
+
+def test_an_unknown_algorithm_in_the_description_is_named(copied, env):
+    description = json.loads((copied / "agent.json").read_text())
+    (copied / "agent.json").write_text(json.dumps({**description, "algorithm": "reinforce"}))
+    with pytest.raises(ValueError, match="unknown algorithm 'reinforce'"):
+        load_agent(copied / "model.zip", env)
