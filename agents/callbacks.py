@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
@@ -87,18 +88,38 @@ class Checkpoints(BaseCallback):
             self._saved_at = self.num_timesteps
 
 
-def evaluation(env: VecEnv, folder: Path, every: int, episodes: int, since: int = 0) -> EvalCallback:
-    """SB3's EvalCallback, deterministic, which writes `evaluations.npz` for the learning curve and goes on with it.
+class SameEpisodes(EvalCallback):
+    """SB3's EvalCallback over the same networks, budgets and batches every time: a curve shows the agent's progress.
+
+    Args:
+        *args: As for `EvalCallback`.
+        seed: Of the episodes.
+        **kwargs: As for `EvalCallback`.
+    """
+
+    def __init__(self, *args: Any, seed: int, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._seed = seed
+
+    def _on_step(self) -> bool:
+        if self.n_calls % self.eval_freq == 0:
+            self.eval_env.seed(self._seed)
+        return super()._on_step()
+
+
+def evaluation(env: VecEnv, folder: Path, every: int, episodes: int, seed: int, since: int = 0) -> EvalCallback:
+    """A deterministic evaluation that writes `evaluations.npz` for the learning curve, or goes on with it.
 
     Args:
         env: Of training networks; nothing is tuned on those held out.
         folder: Where to write.
         every: Calls of the vectorised environment between evaluations.
         episodes: Episodes of an evaluation.
+        seed: Of these episodes.
         since: Steps after which training goes on; evaluations of later steps, lost in a kill, are forgotten.
     """
-    callback = EvalCallback(
-        env, log_path=str(folder), eval_freq=every, n_eval_episodes=episodes, deterministic=True, verbose=0
+    callback = SameEpisodes(
+        env, log_path=str(folder), eval_freq=every, n_eval_episodes=episodes, deterministic=True, verbose=0, seed=seed
     )
     earlier = folder / "evaluations.npz"
     if earlier.is_file():

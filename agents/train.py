@@ -106,7 +106,7 @@ def train_agent(
 
     callbacks = [
         PruningScalars(single.group_names),
-        evaluation(eval_venv, out, max(eval_every // n_envs, 1), eval_episodes, since=model.num_timesteps),
+        evaluation(eval_venv, out, max(eval_every // n_envs, 1), eval_episodes, seed + 1, since=model.num_timesteps),
         Checkpoints(save, eval_every),
     ]
     if progress:

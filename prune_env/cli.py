@@ -25,7 +25,7 @@ Options = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALU
 Name = tyro.conf.Positional[str]
 
 HEURISTICS = ("none", "random", "uniform", "l1", "l2", "gradient", "fisher", "bayes", "combined", "product")
-THRESHOLDS = ("global-l2", "global-l2-normalised", "global-fisher", "global-fisher-normalised")
+THRESHOLDS = ("global-l2", "global-l2-rel", "global-fisher", "global-fisher-rel")
 
 
 @app.command(name="list")

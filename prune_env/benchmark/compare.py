@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from prune_env.benchmark.policies import Policy, make_policy, policy_title
+from prune_env.benchmark.policies import Policy, find_policy, make_policy, policy_title
 from prune_env.benchmark.records import FILE_NAME, Failure, Records, Result, append, finished_keys
 from prune_env.envs import PruningEnv, canonical_json, config_hash
 from prune_env.envs.network import prepare
@@ -88,6 +88,7 @@ def compare(
         ValueError: If a policy, a budget or an argument of the environment is unknown or out of range; nothing has run
             by then.
     """
+    taken = {"pool": "networks", "split": "split"}.keys() & (env_options or {})
     options = canonical_json(dict(env_options or {}))
     competition = _Competition(env, options, networks, split)
     contests = _plan(competition, list(policies), [float(b) for b in budgets], seeds, Path(out) / FILE_NAME)
@@ -100,16 +101,19 @@ def compare(
 def _plan(
     competition: _Competition, policies: list[str], budgets: list[float], seeds: int, path: Path
 ) -> list[_Contest]:
-    env = _environment(competition)
+    factories = [find_policy(name) for name in policies]  # unknown names end here, before anything has run
     titles = [policy_title(name) for name in policies]
-    for name in policies:
-        make_policy(name, env)  # unknown names end here, before anything has run
     doubled = {title for title in titles if titles.count(title) > 1}
     if doubled:
         raise ValueError(f"several policies are called {sorted(doubled)}; saved ones are named after their folders")
     for budget in budgets:
         if not 0 < budget < 1:
             raise ValueError(f"a budget is a sparsity in (0, 1); got {budget}")
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1, got {seeds}")
+    env = _environment(competition)
+    for factory in factories:
+        factory(env)  # and policies that do not fit the environment here
     finished = {title: finished_keys(path, _fingerprint(name)) for name, title in zip(policies, titles, strict=True)}
     contests = []
     for network, (label, stratum) in enumerate(env.labels):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,8 +57,8 @@ def known_policies() -> dict[str, Factory | EntryPoint]:
     return dict(sorted((announced | _REGISTERED).items()))
 
 
-def make_policy(name: str, env: PruningEnv) -> Policy:
-    """Make a policy for an environment, by name or, for a saved one, by the path of its file.
+def find_policy(name: str) -> Factory:
+    """What makes a policy for an environment, by name or, for a saved one, by the path of its file.
 
     Raises:
         ValueError: If neither a policy of that name nor a loadable file exists; the known names are listed.
@@ -65,17 +66,26 @@ def make_policy(name: str, env: PruningEnv) -> Policy:
     policies = known_policies()
     if name in policies:
         factory = policies[name]
-        return (factory.load() if isinstance(factory, EntryPoint) else factory)(env)
+        return factory.load() if isinstance(factory, EntryPoint) else factory
     path = Path(name)
     loaders = {f".{entry.name}": entry for entry in entry_points(group="prune_env.policy_files")}
     if path.suffix in loaders:
         if not path.is_file():
             raise ValueError(f"no file {name!r}: a saved policy competes by the path of its file")
-        return loaders[path.suffix].load()(path, env)
+        return partial(loaders[path.suffix].load(), path)
     raise ValueError(
         f"unknown policy {name!r}; known policies: {', '.join(policies) or '(none: is the package installed?)'}; "
         f"or the path of a saved one ({', '.join(loaders)})"
     )
+
+
+def make_policy(name: str, env: PruningEnv) -> Policy:
+    """Make a policy for an environment, by name or, for a saved one, by the path of its file.
+
+    Raises:
+        ValueError: If there is no such policy, or it does not fit the environment.
+    """
+    return find_policy(name)(env)
 
 
 def policy_title(name: str) -> str:

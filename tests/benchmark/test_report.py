@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from prune_env.benchmark.findings import headline
 from prune_env.benchmark.records import Records, append
-from prune_env.benchmark.report import headline, print_report, table_text, write_report
+from prune_env.benchmark.report import print_report, table_text, write_report
 from prune_env.benchmark.statistics import summarise
 
 AGENT, PRIVILEGED = {"learned": True}, {"privileged": True, "evaluations": 48}
@@ -157,7 +158,7 @@ def test_tables_hold_the_numbers(run_dir):
     assert rows["search"]["kind"] == "privileged" and rows["search"]["evaluations"] == "48"
     assert rows["none"]["on_budget"] == "False"
     assert rows["<b>evil</b> | policy"]["area"] == "" and rows["<b>evil</b> | policy"]["runs_complete"] == "0"
-    columns = page.cells[: page.cells.index("search")]
+    columns = page.cells[: page.cells.index("search \N{DAGGER}")]
     assert columns[0] == "ppo" and columns[2].startswith("0.530 [") and columns[3:5] == ["0.63", "0.43"]
 
 
@@ -182,7 +183,7 @@ def test_every_terminal_shows_names_kinds_and_areas(run_dir, width):
     print_report(run_dir, Console(file=text, width=width))
     lines = text.getvalue().splitlines()
     assert max(map(len, lines)) <= width
-    assert any("│ search" in line and "privileged" in line and "0.430 [" in line for line in lines)
+    assert any("search \N{DAGGER}" in line and "0.430 [" in line for line in lines)
     assert any("Failed cuts: 3" in line for line in lines)
     assert ("hypervolume" in text.getvalue()) == (width == 200)
 

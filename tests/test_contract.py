@@ -1,0 +1,57 @@
+"""One contract over everything that is registered: targets, environments, policies, algorithms."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import prune_env
+from agents import ALGORITHMS, load_hyperparams
+from prune_env.benchmark import known_policies
+from prune_env.envs import ENVIRONMENTS
+from prune_env.testing import check_policy, check_target
+
+COSTLY = {"random-search": {"evaluations": 2}}
+
+
+@pytest.fixture(scope="module")
+def env():
+    made = gym.make("PruneEnv/Autoencoder-v0", latent_dim=4, dense_steps=120, learning_rate=0.005, steps_per_round=1)
+    return made.unwrapped
+
+
+@pytest.mark.parametrize("name", prune_env.known_targets())
+def test_targets(name):
+    report = check_target(name)
+    assert len(report.grouping) > 0 and not report.problems
+
+
+@pytest.mark.parametrize("name", known_policies())
+def test_policies(name, env):
+    if name in COSTLY:
+        check_policy(known_policies()[name].load()(env, **COSTLY[name]), env)
+    else:
+        check_policy(name, env)
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_ids_are_registered_with_their_version(env_id):
+    assert gym.spec(env_id).version == 0
+    assert gym.spec(env_id).kwargs == ENVIRONMENTS[env_id]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_has_hyperparameters(name):
+    assert {"policy", "n_timesteps", "n_envs"} <= set(load_hyperparams(name, "PruneEnv/Autoencoder-v0"))
+
+
+def test_policies_agree_on_a_batch(env):
+    """A plain policy answers a batch as it answers one observation."""
+    first, _ = env.reset(seed=0)
+    env.step(np.full(7, 0.2))
+    second, _ = env.reset(seed=1)
+    for name, entry in known_policies().items():
+        policy = entry.load()(env)
+        if policy.privileged or name == "random":
+            continue
+        batch, _ = policy.predict(np.stack([first, second]))
+        assert np.array_equal(batch, np.stack([policy.predict(o)[0] for o in (first, second)])), name
