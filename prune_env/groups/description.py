@@ -14,6 +14,7 @@ import numpy as np
 
 Kind = Literal["component", "coupling", "locked"]
 Role = Literal["out", "in"]
+Finder = Literal["torch-pruning", "propagation"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,7 @@ class Group:
         root: Qualified name of the layer that produces the channels (the first, where several do).
         slices: Every tensor slice that goes when a channel goes.
         reason: Why a locked group is locked, in words; None otherwise.
+        found_by: Who proposed it; whoever it was, it has passed the same proofs.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Group:
     root: str
     slices: tuple[Slice, ...]
     reason: str | None = None
+    found_by: Finder = "propagation"
 
     @property
     def members(self) -> tuple[str, ...]:

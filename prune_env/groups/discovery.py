@@ -1,20 +1,26 @@
-"""Find the pruning groups of a network: torch-pruning proposes, and what is not certain is locked with a reason."""
+"""Find the pruning groups of a network: proposed by torch-pruning, proved by propagation, permutation and a dry cut.
+
+No network is ever silently corrupted: what is not proved is locked, with the reason in words.
+"""
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
-import torch_pruning as tp
-from torch import Tensor, nn
+from torch import nn
 
-from prune_env.groups.description import Group, Grouping, Kind, Role, Slice
+from prune_env.groups.classes import Classes
+from prune_env.groups.depgraph import confirmed, proposals
+from prune_env.groups.description import Group, Grouping
+from prune_env.groups.propagation import Trace, copied, propagate, tensors_of
+from prune_env.groups.verification import verify as find_failures
 
-Trace = Callable[[nn.Module], Any]
+PROTECTED = "protected by the user"
 
 
 def discover(
@@ -23,73 +29,78 @@ def discover(
     """Find the groups of `model`, whose named children `components` are its components.
 
     Args:
-        model: The dense network; it is left exactly as it was.
-        trace: Runs one sample through every entry point of the model that it is given and returns every output.
-        components: Names of top-level submodules, in the order of the data's way.
+        model: The dense network; it is left exactly as it was, and so are all random states.
+        trace: Runs one sample through every entry point of the model that it is given and returns every output. It must
+            use nothing but that model: discovery works on copies.
+        components: Names of submodules, in the order of the data's way.
         verify: Prove every group by permutation and by a dry cut; what fails is locked.
         protect: Names of components or groups to lock.
 
     Raises:
         ValueError: If `components` or `protect` hold unknown names.
     """
-    twin = copy.deepcopy(model).eval()
-    names = {m: n for n, m in twin.named_modules()}
-    order: dict[nn.Module, int] = {}
-    outputs: dict[int, nn.Module] = {}
-
-    def remember(module: nn.Module, _: Any, output: Any) -> None:
-        order.setdefault(module, len(order))
-        if isinstance(output, Tensor):
-            outputs[id(output)] = module
-
-    handles = [m.register_forward_hook(remember) for m in twin.modules() if not any(m.children())]
-    result: list[Tensor] = []
-
-    def forward(m: nn.Module, _: Any) -> Tensor:
-        result.append(trace(m))
-        return result[-1] + 0
-
-    with torch.enable_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        graph = tp.DependencyGraph().build_dependency(twin, torch.zeros(1), forward_fn=forward, verbose=False)
-    for handle in handles:
-        handle.remove()
-    found, locked = [], []
-    for proposal in graph.get_all_groups(root_module_types=(nn.Linear, nn.modules.conv._ConvNd)):
-        slices, is_output = [], False
-        for dep, positions in proposal:
-            is_output |= isinstance(dep.target.module, tp.ops._OutputOp)
-            if dep.target.module in names:
-                slices += _slices(graph, dep, names[dep.target.module], np.asarray(positions), len(proposal[0].idxs))
-        roots = {s.layer for s in slices if s.role == "out" and _module(twin, s.layer) in order}
-        root = min(roots, key=lambda n: order[_module(twin, n)])
-        owners = {s.tensor.split(".")[0] for s in slices}
-        kind: Kind = "locked" if is_output else "component" if len(owners) == 1 else "coupling"
-        group = Group(
-            name=root,
-            kind=kind,
-            components=tuple(c for c in components if c in owners),
-            channels=len(proposal[0].idxs),
-            root=root,
-            slices=tuple(slices),
-            reason="it is an output of the network" if is_output else None,
-        )
-        (locked if is_output else found).append(group)
-    found.sort(key=lambda g: order[_module(twin, g.root)])
-    return Grouping(tuple(found), tuple(locked))
+    _check_components(model, components)
+    with undisturbed():
+        twin = copied(model).eval()
+        try:
+            dense, _ = propagate(twin, trace)
+        except Exception as error:
+            return _all_locked(model, trace, components, error)
+        classes = Classes(dense, components)
+        groups = [_protected(group, protect) for group in classes.groups()]
+        _check_protected(groups, components, protect)
+        proposed = proposals(twin, trace)
+        groups = [replace(g, found_by="torch-pruning") if confirmed(classes, g, proposed) else g for g in groups]
+        found = [group for group in groups if group.kind != "locked"]
+        failures = find_failures(twin, trace, classes, found) if verify else {}
+    groups = [_locked(group, failures.get(group.name)) for group in groups]
+    return Grouping(
+        groups=tuple(group for group in groups if group.kind != "locked"),
+        locked=tuple(group for group in groups if group.kind == "locked"),
+    )
 
 
-def _module(model: nn.Module, name: str) -> nn.Module:
-    return model.get_submodule(name)
+def _all_locked(model: nn.Module, trace: Trace, components: Sequence[str], error: Exception) -> Grouping:
+    """One locked group for each component of a network that runs but cannot be followed.
+
+    Raises:
+        Exception: Whatever `trace` raises on the network itself.
+    """
+    tensors_of(trace(copied(model).eval()))
+    reason = f"the network cannot be followed: {type(error).__name__}: {error}"
+    return Grouping((), tuple(Group(name, "locked", (name,), 0, name, (), reason) for name in components))
 
 
-def _slices(graph: Any, dep: Any, name: str, positions: np.ndarray, channels: int) -> list[Slice]:
-    module = dep.target.module
-    table = positions.reshape(channels, -1)
-    role: Role = "out" if graph.is_out_channel_pruning_fn(dep.handler) else "in"
-    if isinstance(module, nn.Linear):
-        tensors = [("weight", 0), ("bias", 0)] if role == "out" else [("weight", 1)]
-    else:
-        tensors = [(t, 0) for t in ("weight", "bias", "running_mean", "running_var")]
-        role = "out"
-    return [Slice(f"{name}.{t}", dim, table, role) for t, dim in tensors if getattr(module, t, None) is not None]
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave every global random state as it was."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (a trace may draw from the global one)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+def _locked(group: Group, reason: str | None) -> Group:
+    return replace(group, kind="locked", reason=reason) if reason else group
+
+
+def _protected(group: Group, protect: Sequence[str]) -> Group:
+    named = group.name in protect or not set(group.components).isdisjoint(protect)
+    return _locked(group, PROTECTED if named and group.kind != "locked" else None)
+
+
+def _check_components(model: nn.Module, components: Sequence[str]) -> None:
+    known = {name for name, _ in [*model.named_modules(), *model.named_parameters()]}
+    if unknown := [name for name in components if name not in known]:
+        children = ", ".join(name for name, _ in model.named_children())
+        raise ValueError(f"unknown components {unknown}; the model's children are: {children}")
+
+
+def _check_protected(groups: Sequence[Group], components: Sequence[str], protect: Sequence[str]) -> None:
+    known = [*components, *(group.name for group in groups)]
+    if unknown := [name for name in protect if name not in known]:
+        raise ValueError(f"cannot protect {unknown}; known components and groups: {', '.join(known)}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _CONVOLUTION = nn.modules.conv._ConvNd
@@ -28,9 +28,15 @@ def refresher(module: nn.Module) -> Refresh | None:
     return None
 
 
+def weight_of(module: nn.Module) -> nn.Parameter:
+    """The parameter with the shape of a layer's weight; a computed weight is let be, as asking may have effects."""
+    weight = module._parameters.get("weight")
+    return max(module.parameters(), key=lambda p: (p.dim(), p.numel())) if weight is None else weight
+
+
 def _convolution(module: Any, multiplier: int) -> None:
     """`multiplier` filters for each channel of a depthwise convolution; 0 for any other."""
-    one, other = module.weight.shape[:2]
+    one, other = weight_of(module).shape[:2]
     if multiplier:
         module.groups = one // multiplier
     if module.transposed:
@@ -40,12 +46,12 @@ def _convolution(module: Any, multiplier: int) -> None:
 
 
 def _linear(module: Any) -> None:
-    module.out_features, module.in_features = module.weight.shape
+    module.out_features, module.in_features = weight_of(module).shape
 
 
 def _batch_norm(module: Any) -> None:
     tensor = module.running_mean if module.weight is None else module.weight
-    if tensor is not None:
+    if isinstance(tensor, Tensor):
         module.num_features = tensor.shape[0]
 
 
@@ -64,11 +70,14 @@ def _prelu(module: Any) -> None:
 
 
 def _embedding(module: Any) -> None:
-    module.num_embeddings, module.embedding_dim = module.weight.shape
+    module.num_embeddings, module.embedding_dim = weight_of(module).shape
 
 
 def _recurrent(module: Any) -> None:
-    module.input_size, module.hidden_size = module.weight_ih_l0.shape[1], module.weight_hh_l0.shape[1]
+    module.input_size = module.weight_ih_l0.shape[1]
+    if module.proj_size:
+        module.proj_size = module.weight_hh_l0.shape[1]
+    module.hidden_size = module.weight_hh_l0.shape[0] // {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
 
 
 def _recurrent_cell(module: Any) -> None:

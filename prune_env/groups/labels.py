@@ -1,0 +1,158 @@
+"""The algebra behind discovery: a label for every position of every dimension of every tensor, and which are the same.
+
+Every dimension of every parameter starts with labels of its own. An operator that adds two tensors says that their
+labels are pairwise the same, a matrix product says so of the two dimensions it contracts, a concatenation strings
+labels together, and so on (see `operators`). What is the same in the end must be removed together: that is a channel.
+
+A position that can never be removed (of an external input, of an image) carries a negative code instead of a label;
+what is the same as a fixed position is locked, for the reason that the code stands for.
+
+Letters: n positions of one factor, L labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+Factor = np.ndarray
+"""int64 [n], n > 1: labels (>= 0) or codes of reasons (< 0)."""
+Dim = tuple[Factor, ...]
+"""A dimension as an ordered product, so that flattening can be undone; the empty product is a dimension of size 1."""
+Dims = tuple[Dim, ...]
+
+UNKNOWN = -1
+"""Code of a position that may be any: of a dimension that once had size 1, or of a constant in a cut network."""
+_SINGLE = "it is a single number, from an input or from a layer with one channel"
+POSITION = "its positions have an order (of space, time or a kernel)"
+_MIXED = "it is flattened together with another prunable dimension"
+_RESHAPED = "it is reshaped across the borders of its dimensions"
+
+
+class Ledger:
+    """Hands out labels, and writes down which are the same and which are locked."""
+
+    def __init__(self, first: int = 0):
+        self.count = first
+        self._reasons: list[str] = [_SINGLE]
+        self._same: list[tuple[Factor, Factor]] = []
+
+    # ------------------------------------------------------------------ making
+    def fresh(self, size: int) -> Dim:
+        """A dimension with new labels."""
+        self.count += size
+        return as_dim(np.arange(self.count - size, self.count))
+
+    def unknown(self, size: int) -> Dim:
+        """A dimension of equal values, which fits any other."""
+        return as_dim(np.full(size, UNKNOWN))
+
+    def fixed(self, size: int, why: str) -> Dim:
+        """A dimension along which nothing can ever be removed."""
+        return as_dim(np.full(size, self._code(why)))
+
+    def lock(self, dims: Iterable[Dim], why: str) -> None:
+        """Nothing may be removed along these dimensions."""
+        self._same += [(factor, np.full(len(factor), self._code(why))) for dim in dims for factor in dim]
+
+    def _code(self, why: str) -> int:
+        if why not in self._reasons:
+            self._reasons.append(why)
+        return -1 - self._reasons.index(why)
+
+    # ------------------------------------------------------------------ combining
+    def same(self, a: Dim, b: Dim) -> Dim:
+        """Position for position the same; a dimension of size 1 is broadcast. Returns the common dimension."""
+        if not a or not b:
+            return a or b
+        if [len(x) for x in a] != [len(y) for y in b]:
+            a, b = (self.flat(a),), (self.flat(b),)
+        self._same += zip(a, b, strict=True)
+        return tuple(np.where((y < UNKNOWN) | (x == UNKNOWN), y, x) for x, y in zip(a, b, strict=True))
+
+    def tie(self, factor: Factor, blocks: int) -> Dim:
+        """Make `blocks` equal consecutive parts of a factor the same, position by position; returns the factor."""
+        parts = factor.reshape(blocks, -1)
+        self._same += [(parts[0], part) for part in parts[1:]]
+        return (factor,)
+
+    def flat(self, dim: Dim) -> Factor:
+        """The labels of a dimension as one factor; where two factors are prunable, both are locked."""
+        live = [i for i, factor in enumerate(dim) if (factor >= 0).any()]
+        if len(live) > 1:
+            self.lock([dim], _MIXED)
+            return self.fixed(size_of(dim), _MIXED)[0]
+        at = live[0] if live else 0
+        return np.tile(np.repeat(dim[at], size_of(dim[at + 1 :])), size_of(dim[:at]))
+
+    def concatenate(self, dims: Sequence[Dim]) -> Dim:
+        """Labels strung together; the only position of a dimension cannot be removed, so it is fixed."""
+        return as_dim(np.concatenate([self.flat(d) if d else np.array([UNKNOWN]) for d in dims]))
+
+    def reshape(self, dims: Dims, sizes: Sequence[int]) -> Dims:
+        """The dimensions of a view with other sizes.
+
+        A factor that is split is undone if it was flattened before; else its minor positions are tied together.
+        """
+        rest = [factor for dim in dims for factor in dim]
+        result = []
+        for size in sizes:
+            dim: list[Factor] = []
+            while size > 1:
+                factor = rest.pop(0)
+                if size % len(factor) == 0:
+                    size //= len(factor)
+                elif len(factor) % size == 0:
+                    factor, minor = self._split(factor.reshape(size, -1))
+                    rest.insert(0, minor)
+                    size = 1
+                else:
+                    self.lock([(factor, *rest, *dim)], _RESHAPED)
+                    return tuple(self.fixed(n, _RESHAPED) for n in sizes)
+                dim.append(factor)
+            result.append(tuple(dim))
+        return tuple(result)
+
+    def _split(self, table: np.ndarray) -> tuple[Factor, Factor]:
+        """Two factors for a table [major, minor] of labels."""
+        if (table == table[0]).all():
+            return np.full(len(table), self._code(_RESHAPED)), table[0]
+        self._same += [(table[:, 0], column) for column in table.T[1:]]
+        return table[:, 0], np.full(table.shape[1], self._code(_RESHAPED))
+
+    # ------------------------------------------------------------------ concluding
+    def classes(self) -> tuple[np.ndarray, dict[int, str]]:
+        """The class of every label, int64 [L], and why which classes are locked (the first reason met)."""
+        empty = np.zeros(0, dtype=np.int64)
+        a, b = (np.concatenate([empty, *(pair[i] for pair in self._same)]) for i in (0, 1))
+        both = (a >= 0) & (b >= 0)
+        edges = coo_array((np.ones(both.sum(), dtype=np.int8), (a[both], b[both])), shape=(self.count, self.count))
+        classes = connected_components(edges, directed=False)[1].astype(np.int64)
+        code = np.zeros(self.count, dtype=np.int64)
+        at = np.flatnonzero((a < 0) != (b < 0))[::-1]  # backwards, so that the first reason is the one that stays
+        code[classes[np.maximum(a, b)[at]]] = np.minimum(a, b)[at]
+        return classes, {int(c): self._reasons[-1 - code[c]] for c in np.flatnonzero(code)}
+
+
+def size_of(dim: Dim) -> int:
+    """Number of positions of a dimension."""
+    return math.prod(len(factor) for factor in dim)
+
+
+def relabel(dims: Dims, table: np.ndarray) -> Dims:
+    """Replace every label by its entry in `table`, int64 [L]; positions whose entry is negative are dropped."""
+    return tuple(tuple(f for f in (_relabelled(factor, table) for factor in dim) if len(f) > 1) for dim in dims)
+
+
+def _relabelled(factor: Factor, table: np.ndarray) -> Factor:
+    new = np.where(factor >= 0, table[np.maximum(factor, 0)], factor)
+    return new[(factor < 0) | (new >= 0)]
+
+
+def as_dim(factor: Factor) -> Dim:
+    """A dimension of one factor."""
+    return (factor.astype(np.int64),) if len(factor) > 1 else ()

@@ -1,0 +1,106 @@
+"""Bring a copy of a network to life, so that a mistake must show in its outputs.
+
+A fresh network hides mistakes: biases and running means are zero, scales are one, heads may be zero, and the inputs
+that a target traces with are often zeros. So weights and statistics are shaken, signals are kept at unit size through
+any depth, and even inputs are replaced by random ones. Noise that the network draws, on the other hand, is held still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from prune_env.groups.propagation import Depth, Trace, counted_depth, decomposed, tensors_of
+
+_EVEN = {"zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full"}
+_NOISE = {"randn", "rand", "randn_like", "rand_like", "normal", "normal_", "uniform_", "bernoulli", "exponential_"}
+_STILL = 0.5
+
+
+def enliven(model: nn.Module, trace: Trace) -> Callable[[], list[Tensor]]:
+    """Shake the weights of `model` in place; returns a function that runs the trace and returns its outputs.
+
+    Where that makes outputs infinite, or a random input is not allowed, weights and inputs are left as they are.
+    """
+    original = {tensor: tensor.detach().clone() for tensor in _floating(model)}
+    for shake, random_inputs in ((True, True), (True, False), (False, False)):
+
+        def run(random_inputs: bool = random_inputs) -> list[Tensor]:
+            torch.manual_seed(0)
+            with counted_depth(model) as depth, decomposed(), LivelyInputs(depth, random_inputs):
+                return [tensor.detach().clone() for tensor in tensors_of(trace(model))]
+
+        try:
+            with torch.no_grad():
+                for tensor, values in original.items():
+                    tensor.copy_(_shaken(values) if shake else values)
+            if shake:
+                with _balanced(model):
+                    run()
+            if all(bool(t.isfinite().all()) for t in run()):
+                return run
+        except Exception:  # whatever the network objects to, the next attempt asks less of it
+            continue
+    return run
+
+
+class LivelyInputs(TorchDispatchMode):
+    """Even tensors that the network's caller makes become random; noise that the network draws becomes constant."""
+
+    def __init__(self, depth: Depth, random_inputs: bool):
+        super().__init__()
+        self._depth, self._random_inputs = depth, random_inputs
+        self._generator = torch.Generator().manual_seed(0)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func._schema.name.removeprefix("aten::")
+        if isinstance(out, Tensor) and out.is_floating_point():
+            if self._depth.value and name in _NOISE:
+                out.fill_(_STILL)
+            elif not self._depth.value and name in _EVEN and self._random_inputs:
+                out.copy_(torch.randn(out.shape, generator=self._generator))
+        return out
+
+
+def _floating(model: nn.Module) -> list[Tensor]:
+    return [t for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()]
+
+
+def _shaken(values: Tensor) -> Tensor:
+    """Other values of the same kind: positive ones stay positive."""
+    noise = torch.randn(values.shape).to(values)
+    if bool((values > 0).all()):
+        return values * torch.exp(0.3 * noise)
+    size = values.square().mean().sqrt()
+    return values + noise * (0.3 * size if size > 0 else 0.1)
+
+
+@contextmanager
+def _balanced(model: nn.Module) -> Iterator[None]:
+    """While the context lasts, every layer that runs is rescaled so that its output has unit size."""
+
+    def rescale(module: Any, _: Any, output: Any) -> Any:
+        if not isinstance(output, Tensor) or not (size := float(output.detach().square().mean().sqrt())) > 0:
+            return None
+        with torch.no_grad():
+            for tensor in (module.weight, module.bias):
+                if tensor is not None:
+                    tensor.div_(size)
+        return output / size
+
+    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))]
+    handles = [
+        m.register_forward_hook(rescale) for m in layers if isinstance(m._parameters.get("weight"), nn.Parameter)
+    ]
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
