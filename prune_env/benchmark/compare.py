@@ -88,8 +88,10 @@ def compare(
         ValueError: If a policy, a budget or an argument of the environment is unknown or out of range; nothing has run
             by then.
     """
-    taken = {"pool": "networks", "split": "split"}.keys() & (env_options or {})
-    options = canonical_json(dict(env_options or {}))
+    given = dict(env_options or {})
+    if taken := sorted({"pool", "split"} & set(given)):
+        raise ValueError(f"{', '.join(taken)} cannot be set in env_options: say networks=... and split=... instead")
+    options = canonical_json(given)
     competition = _Competition(env, options, networks, split)
     contests = _plan(competition, list(policies), [float(b) for b in budgets], seeds, Path(out) / FILE_NAME)
     prepare([_environment(competition).pool], jobs)
