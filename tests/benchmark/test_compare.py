@@ -1,0 +1,252 @@
+"""The competition: equal terms for all, one record for each contest, failures seen, and runs that go on."""
+
+import math
+from dataclasses import asdict
+from importlib import import_module
+
+import numpy as np
+import pytest
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from agents import EnvFactory, save_agent
+from agents.policies import GroupPolicy
+from baselines import Random, RandomSearch, Uniform
+from prune_env import PruningEnv
+from prune_env.benchmark import Failure, Result, compare, policies, register_policy
+from prune_env.benchmark.records import read
+
+comparison = import_module("prune_env.benchmark.compare")  # the package gives this name to the function in it
+
+OPTIONS = {"rounds": 1, "steps_per_round": 2, "hidden_layers": 1, "learning_rate": 0.01, "dense_steps": 60}
+ENV_ID = "PruneEnv/Autoencoder-v0"
+CONTEST = {"env_options": OPTIONS, "budgets": (0.3, 0.6), "networks": 2, "seeds": 2}
+NAMES = ("none", "uniform", "fisher", "global-l2")
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch):
+    monkeypatch.setattr(policies, "_REGISTERED", {})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Folder and records of four policies x two budgets x two networks x two seeds."""
+    folder = tmp_path_factory.mktemp("duel")
+    return folder, compare(NAMES, out=folder, **CONTEST)
+
+
+def lines(folder):
+    return (folder / "records.jsonl").read_text().splitlines()
+
+
+def numbers(records, **renamed):
+    """What every result holds, by identity, without the time that it took."""
+    return {
+        (renamed.get(r.policy, r.policy), r.network, r.budget, r.seed): {
+            k: v for k, v in asdict(r).items() if k not in ("wall_s", "policy")
+        }
+        for r in records.results
+    }
+
+
+# ---------------------------------------------------------------------- what is recorded
+def test_there_is_a_record_for_every_policy_budget_network_and_seed(run):
+    folder, records = run
+    assert len(lines(folder)) == len(records) == 4 * 2 * 2 * 2 and not records.failures
+    assert {r.key[:4] for r in records.results} == {
+        (policy, network, budget, seed)
+        for policy in NAMES
+        for network in ("latent_dim=6, seed=10000", "latent_dim=12, seed=10001")  # held out: neither was trained on
+        for budget in (0.3, 0.6)
+        for seed in (0, 1)
+    }
+    assert len({r.config_hash for r in records.all}) == 1
+    assert {r.stratum for r in records.all} == {"latent_dim=6", "latent_dim=12"}
+
+
+def test_budgets_are_met_and_numbers_are_sane(run):
+    for r in run[1].results:
+        if r.policy != "none":
+            assert r.budget <= r.sparsity < r.budget + 0.05
+            assert any(ratio > 0 for ratio in r.ratios.values())
+        assert -1 <= r.retained_test <= 1.2 and r.wall_s > 0
+        # minus the MSE; a network far below the floor has none worth telling
+        assert r.score_test is None if r.retained_test == -1 else r.score_test < 0
+        assert set(r.ratios) == {"encoder.0", "encoder.3", "decoder.0"}
+        assert r.versions["torch"] and r.hardware and r.env == ENV_ID
+
+
+def test_no_pruning_is_run_without_a_budget(run):
+    untouched = [r for r in run[1].results if r.policy == "none"]
+    assert all(r.sparsity == 0 and set(r.ratios.values()) == {0.0} and not r.collapsed for r in untouched)
+    assert min(r.retained for r in untouched) > 0.9
+
+
+def test_privileged_policies_are_marked_and_their_trials_counted(tmp_path):
+    register_policy("search-3", lambda env: RandomSearch(env, evaluations=3))
+    records = compare(["uniform", "search-3"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1})
+    assert {r.policy: (r.privileged, r.learned, r.evaluations) for r in records.results} == {
+        "uniform": (False, False, 0),
+        "search-3": (True, False, 3),
+    }
+
+
+# ---------------------------------------------------------------------- on equal terms
+@pytest.mark.parametrize("make", [Uniform, Random, lambda env: RandomSearch(env, evaluations=2)])
+def test_two_copies_of_a_policy_get_identical_results(tmp_path, make):
+    register_policy("a", lambda env: make(env))
+    register_policy("b", lambda env: make(env))
+    records = compare(["a", "b"], out=tmp_path, **CONTEST)
+    found = numbers(records)
+    ours = {key[1:]: value for key, value in found.items() if key[0] == "a"}
+    theirs = {key[1:]: value for key, value in found.items() if key[0] == "b"}
+    assert len(ours) == 8 and ours == theirs
+    assert len({value["retained"] for value in ours.values()}) == 8  # other seeds, budgets and networks differ
+
+
+def test_what_a_policy_gets_does_not_depend_on_who_competes(run, tmp_path):
+    alone = numbers(compare(["random-search", "uniform"], out=tmp_path, **{**CONTEST, "networks": 2, "seeds": 1}))
+    together = numbers(run[1])
+    shared = [key for key in alone if key[0] == "uniform"]
+    assert len(shared) == 4
+    assert all(alone[key] == together[key] for key in shared)
+
+
+def test_the_same_arguments_give_the_same_records(run, tmp_path):
+    comparison._environment.cache_clear()  # networks are loaded anew
+    assert numbers(compare(NAMES, out=tmp_path, **CONTEST)) == numbers(run[1])
+
+
+def test_two_processes_give_the_same_records(run, tmp_path):
+    assert numbers(compare(NAMES, out=tmp_path, jobs=2, **CONTEST)) == numbers(run[1])
+
+
+# ---------------------------------------------------------------------- going on
+def test_what_is_done_is_not_repeated(run, monkeypatch):
+    folder, records = run
+    before = lines(folder)
+    monkeypatch.setattr(PruningEnv, "step", lambda *args: pytest.fail("an episode was played"))
+    again = compare(NAMES, out=folder, **CONTEST)
+    assert lines(folder) == before and numbers(again) == numbers(records)
+
+
+def test_only_what_is_missing_is_played(run, tmp_path):
+    (tmp_path / "records.jsonl").write_text("\n".join(lines(run[0])[:11]) + "\n")
+    records = compare(NAMES, out=tmp_path, **CONTEST)
+    assert len(lines(tmp_path)) == 32 and lines(tmp_path)[:11] == lines(run[0])[:11]
+    assert numbers(records) == numbers(run[1])
+
+
+def test_another_configuration_is_played_beside_the_first(tmp_path):
+    small = {**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5,)}
+    compare(["uniform"], out=tmp_path, **small)
+    records = compare(["uniform"], out=tmp_path, **{**small, "env_options": {**OPTIONS, "steps_per_round": 1}})
+    assert len(records.results) == 2 and len({r.config_hash for r in records.results}) == 2
+
+
+def test_another_model_at_the_same_path_is_played_again(tmp_path):
+    small = {**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5,)}
+    env, folder = PruningEnv("autoencoder", budget=0.5, **OPTIONS), tmp_path / "ppo"
+    venv = DummyVecEnv([EnvFactory(ENV_ID, {"budget": 0.5, **OPTIONS})])
+    found = []
+    for seed in (0, 0, 1):
+        model = PPO(GroupPolicy, venv, seed=seed, n_steps=8, batch_size=8, device="cpu")
+        model.policy.action_net.linear.bias.data.fill_(float(seed))
+        if not found or seed:
+            path = save_agent(folder, model, env, None, {"algorithm": "ppo"})
+        found.append(compare([str(path)], out=tmp_path / "duel", **small))
+    assert [len(lines(tmp_path / "duel")), *map(len, found)] == [2, 1, 1, 1]
+    models = [records.results[0].versions["model"] for records in found]
+    assert models[0] == models[1] != models[2]
+    assert found[2].results[0].learned and found[2].results[0].policy == "ppo"
+
+
+# ---------------------------------------------------------------------- failures
+class Moody(Uniform):
+    """Uniform, but it raises where less than half of the network is to go."""
+
+    healthy = False
+
+    def predict(self, observation, *args, **kwargs):
+        left = observation[self._columns.index("budget_left")]
+        if left < 0.5 and not Moody.healthy:
+            raise ArithmeticError("not today")
+        return super().predict(observation, *args, **kwargs)
+
+
+def test_a_policy_that_raises_is_a_record_and_is_tried_again(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(Moody, "healthy", False)
+    register_policy("moody", Moody)
+    records = compare(["moody", "uniform"], out=tmp_path, **CONTEST)
+    assert {(r.policy, r.budget) for r in records.failures} == {("moody", 0.3)} and len(records.failures) == 4
+    assert {(r.policy, r.budget) for r in records.results} == {("moody", 0.6), ("uniform", 0.3), ("uniform", 0.6)}
+    failure = records.failures[0]
+    assert failure.error == "ArithmeticError: not today" and "in predict" in failure.traceback
+    assert numbers(records).items() >= {k: v for k, v in numbers(run[1]).items() if k[0] == "uniform"}.items()
+
+    again = compare(["moody", "uniform"], out=tmp_path, **CONTEST)
+    assert len(again.failures) == 4 and len(lines(tmp_path)) == 16 + 4
+
+    monkeypatch.setattr(Moody, "healthy", True)
+    healed = compare(["moody", "uniform"], out=tmp_path, **CONTEST)
+    assert not healed.failures and len(healed.results) == 16 and len(lines(tmp_path)) == 16 + 4 + 4
+    kinds = [type(record) for record in read(tmp_path / "records.jsonl") if record.policy == "moody"]
+    assert kinds.count(Failure) == 8 and kinds[-4:] == [Result] * 4
+
+
+@pytest.mark.parametrize("answer", [np.full(3, np.nan), np.full(2, 0.5), np.full(3, 2.0), None])
+def test_an_answer_that_the_environment_refuses_is_a_failure(tmp_path, answer):
+    class Broken(Uniform):
+        def predict(self, observation, state=None, **kwargs):
+            return answer, state
+
+    register_policy("broken", Broken)
+    records = compare(["broken"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5,)})
+    assert len(records.failures) == 1 and not records.results
+    assert records.failures[0].error.startswith(("ValueError: ", "TypeError: "))
+
+
+def test_a_budget_out_of_reach_is_a_failure_that_says_so(tmp_path):
+    records = compare(["uniform"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5, 0.9999)})
+    assert [r.budget for r in records.results] == [0.5]
+    assert "budget 0.9999 cannot be reached" in records.failures[0].error
+
+
+# ---------------------------------------------------------------------- mistakes
+@pytest.mark.parametrize(
+    ("names", "changes", "message"),
+    [
+        (["uniform", "fischer"], {}, "unknown policy 'fischer'"),
+        (["nowhere/model.zip"], {}, "no file 'nowhere/model.zip'"),
+        (["uniform", "uniform"], {}, r"several policies are called \['uniform'\]"),
+        (["uniform"], {"budgets": (0.5, 0.0)}, r"sparsity in \(0, 1\); got 0"),
+        (["uniform"], {"budgets": (1.0,)}, r"got 1\.0"),
+        (["uniform"], {"budgets": (-0.1,)}, r"got -0\.1"),
+        (["uniform"], {"budgets": (math.nan,)}, "got nan"),
+        (["uniform"], {"seeds": 0}, "seeds must be at least 1"),
+        (["uniform"], {"env_options": {**OPTIONS, "pool": 3}}, "pool cannot be set in env_options"),
+    ],
+)
+def test_mistakes_in_names_and_budgets_are_found_before_anything_runs(tmp_path, monkeypatch, names, changes, message):
+    monkeypatch.setattr(comparison, "_environment", lambda competition: pytest.fail("something ran"))
+    with pytest.raises(ValueError, match=message):
+        compare(names, out=tmp_path / "run", **{**CONTEST, **changes})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "changes", "message"),
+    [
+        (["uniform", "l2"], {"env_options": {**OPTIONS, "observation": "importance"}}, "weight_rms"),
+        (["uniform"], {"env_options": {**OPTIONS, "rounds": 0}}, "rounds must be at least 1"),
+        (["uniform"], {"env_options": {**OPTIONS, "colour": "red"}}, "colour"),
+        (["uniform"], {"networks": 0}, "pool must be at least 1"),
+        (["uniform"], {"split": "test"}, "unknown split 'test'; known: train, held_out"),
+    ],
+)
+def test_what_does_not_fit_the_environment_is_found_before_any_episode(tmp_path, monkeypatch, names, changes, message):
+    monkeypatch.setattr(PruningEnv, "step", lambda *args: pytest.fail("an episode was played"))
+    with pytest.raises(ValueError, match=message):
+        compare(names, out=tmp_path / "run", **{**CONTEST, **changes})
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,83 @@
+"""Policies by name and by path: found, refused, and called by a short title."""
+
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+
+import pytest
+
+from baselines import Uniform
+from prune_env.benchmark import known_policies, make_policy, policies, register_policy
+from prune_env.benchmark.policies import find_policy, policy_title
+
+ENV = SimpleNamespace(columns=(), group_names=("a", "b"), max_ratio=0.9)  # all that a factory reads
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch):
+    monkeypatch.setattr(policies, "_REGISTERED", {})
+
+
+def mine(env):
+    return Uniform(env, amount=0.125)
+
+
+def test_announced_policies_are_found_by_name():
+    assert list(known_policies()) == sorted(known_policies())
+    assert {"none", "random", "uniform", "fisher", "global-fisher", "random-search"} <= set(known_policies())
+    assert find_policy("uniform") is Uniform
+    assert isinstance(make_policy("uniform", ENV), Uniform)
+
+
+def test_a_registered_policy_is_found_by_name():
+    register_policy("mine", mine)
+    assert known_policies()["mine"] is mine
+    assert make_policy("mine", ENV).amount == 0.125
+
+
+def test_a_name_that_is_taken_is_refused():
+    register_policy("mine", mine)
+    register_policy("mine", mine)  # the same one is no duplicate
+    with pytest.raises(ValueError, match="policy 'mine' is already registered"):
+        register_policy("mine", Uniform)
+    with pytest.raises(ValueError, match="policy 'uniform' is already registered"):
+        register_policy("uniform", mine)
+    assert make_policy("mine", ENV).amount == 0.125 and find_policy("uniform") is Uniform
+
+
+def test_an_unknown_name_lists_the_known_ones_and_the_suffixes():
+    with pytest.raises(ValueError, match=r"unknown policy 'fischer'; known policies: bayes, .*uniform.*\(\.zip\)"):
+        make_policy("fischer", ENV)
+    with pytest.raises(ValueError, match=r"unknown policy 'runs/ppo'"):
+        find_policy("runs/ppo")
+
+
+def test_a_path_without_a_file_is_named():
+    with pytest.raises(ValueError, match=r"no file 'runs/ppo/model\.zip'"):
+        find_policy("runs/ppo/model.zip")
+
+
+def test_files_are_loaded_by_whoever_announces_their_suffix(monkeypatch, tmp_path):
+    entry = EntryPoint(name="pair", value="builtins:divmod", group="prune_env.policy_files")
+    monkeypatch.setattr(policies, "entry_points", lambda group: [entry] if group == entry.group else [])
+    (tmp_path / "a.pair").write_text("")
+    loaded = find_policy(str(tmp_path / "a.pair"))
+    assert loaded.func is divmod and loaded.args == (tmp_path / "a.pair",)
+
+
+def test_without_the_package_installed_the_message_asks_for_it(monkeypatch):
+    monkeypatch.setattr(policies, "entry_points", lambda group: [])
+    with pytest.raises(ValueError, match="is the package installed"):
+        find_policy("uniform")
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("fisher", "fisher"),
+        ("runs/ppo/model.zip", "ppo"),
+        ("/a/b/sac-2/model.zip", "sac-2"),
+        ("model.zip", "model.zip"),
+    ],
+)
+def test_saved_policies_are_called_after_their_folders(name, title):
+    assert policy_title(name) == title
