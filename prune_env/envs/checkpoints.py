@@ -35,12 +35,14 @@ class CheckpointSpec:
         target: Name of a registered target.
         options: Its options.
         seed: Of initialisation and batch order.
+        protect: Components and groups that are locked.
         regularise: Whether the cosine-L1 schedule runs.
     """
 
     target: str
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    protect: tuple[str, ...] = ()
     regularise: bool = True
 
     def make_target(self) -> Target:
@@ -67,7 +69,7 @@ def make_learner(
     """A freshly initialised model with its groups, optimizers and observers."""
     target = target or spec.make_target()
     model = target.build(generator or torch.Generator().manual_seed(spec.seed))
-    grouping = discover(model, target.trace, target.components)
+    grouping = discover(model, target.trace, target.components, protect=spec.protect)
     if not len(grouping):
         reasons = "; ".join(f"{g.name}: {g.reason}" for g in grouping.locked) or "no layer was found"
         raise ValueError(f"target {spec.target!r} has no group that can be pruned ({reasons})")
@@ -119,6 +121,7 @@ def _settings(spec: CheckpointSpec, target: Target) -> dict[str, Any]:
         "target": spec.target,
         "settings": target.settings(),
         "seed": spec.seed,
+        "protect": sorted(spec.protect),
         "regularise": spec.regularise,
         "torch": torch.__version__,
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,7 @@ class Rules:
     budget_unit: str
     criterion: Criterion
     repair: Repair
+    component_weights: Mapping[str, float]
     min_channels: int
     round_to: int
 
@@ -70,6 +72,7 @@ class Episode:
         self.generator = generator
         self._batches = network.learner.target.batches(generator)
         self._dense_cost = float(getattr(network.cost.dense, rules.budget_unit))
+        self._weights = _group_weights(network, rules.component_weights)
         self.executed_ratio = np.zeros(len(self.widths))
         self.terms = self._terms(1.0)
         if budget is not None:
@@ -109,6 +112,7 @@ class Episode:
 
     def widths_for(self, ratios: np.ndarray) -> np.ndarray:
         """Channels of each group that stay when this action is taken now, int [G]."""
+        ratios = 1.0 - (1.0 - ratios) ** (1.0 / self._weights)
         if self.cost_target is None:
             return widths_after(ratios, self.widths, self.least_widths, self.rules.round_to)
         return project(ratios, self.widths, self.cost_of, self.cost_target, self.least_widths, self.rules.round_to)
@@ -186,3 +190,15 @@ class Episode:
             budget_sparsity=sparsities[self.rules.budget_unit],
             macs=float(cost.macs),
         )
+
+
+def _group_weights(network: Network, weights: Mapping[str, float]) -> np.ndarray:
+    """The largest weight of each group's components, [G]; 1 for those without."""
+    components = network.learner.target.components
+    unknown = sorted(set(weights) - set(components))
+    if unknown:
+        raise ValueError(f"component_weights name {unknown}; the components are {', '.join(components)}")
+    if any(not 0 < weight < math.inf for weight in weights.values()):
+        raise ValueError(f"component_weights must be positive and finite; got {dict(weights)}")
+    grouping = network.learner.surgeon.grouping
+    return np.array([max(weights.get(name, 1.0) for name in group.components) for group in grouping])

@@ -71,12 +71,14 @@ class Pool:
         options: Options that all networks share; an option given here is not varied.
         size: How many networks; 1 is the plain target with these options.
         split: "train" or "held_out": other seeds and, where the target varies options, other values of them.
+        protect: Components and groups that are locked.
     """
 
     target: str
     options: Mapping[str, Any]
     size: int
     split: PoolSplit
+    protect: tuple[str, ...] = ()
 
     def specs(self) -> list[tuple[CheckpointSpec, str]]:
         """Checkpoint and stratum of every network, cycling through the variants and then through seeds."""
@@ -89,7 +91,7 @@ class Pool:
         result = []
         for i in range(self.size):
             variant = variants[i % len(variants)]
-            spec = CheckpointSpec(self.target, {**self.options, **variant}, seed=first + i)
+            spec = CheckpointSpec(self.target, {**self.options, **variant}, first + i, self.protect)
             result.append((spec, ", ".join(f"{k}={v}" for k, v in variant.items())))
         return result
 

@@ -99,7 +99,7 @@ def observe(
     if len(columns) > len(IMPORTANCE_COLUMNS):
         sums = ChannelSums(surgeon)
         with torch.no_grad():
-            weights = sums.gather([p.detach() for p in sums.parameters])
+            weights = [p.detach() for p in sums.parameters]
             table = torch.stack([sums.sum(weights, "absolute"), sums.sum(weights, "square"), sums.counts])
         widths = surgeon.widths
         absolute, square, size = (table @ group_means(surgeon).T) * widths  # sums over each group, [G]

@@ -101,6 +101,9 @@ class PruningEnv(gym.Env, EzPickle):
         observation: "full" or "importance".
         criterion: Which channels of a group go first.
         repair: What is done right after a cut: "batchnorm" recalibrates running statistics, "none" does nothing.
+        protect: Components and groups (by name) that are never cut.
+        component_weights: How much more than others a component matters, by name; at weight 2 a group loses channels
+            half as fast: the share kept is (1 - ratio)^(1/2). A coupling group has its components' largest weight.
         min_channels: Channels that every group keeps.
         round_to: Widths become multiples of this where they shrink.
         pool: How many dense networks episodes start from.
@@ -128,6 +131,8 @@ class PruningEnv(gym.Env, EzPickle):
         observation: str = "full",
         criterion: str = "fisher_weight",
         repair: str = "batchnorm",
+        protect: Sequence[str] = (),
+        component_weights: Mapping[str, float] | None = None,
         min_channels: int = 1,
         round_to: int = 1,
         pool: int = 1,
@@ -148,6 +153,8 @@ class PruningEnv(gym.Env, EzPickle):
             observation=observation,
             criterion=criterion,
             repair=repair,
+            protect=protect,
+            component_weights=component_weights,
             min_channels=min_channels,
             round_to=round_to,
             pool=pool,
@@ -175,6 +182,7 @@ class PruningEnv(gym.Env, EzPickle):
             budget_unit=_known("budget_unit", budget_unit, ("parameters", "macs")),
             criterion=CRITERIA[_known("criterion", criterion, CRITERIA)],
             repair=REPAIRS[_known("repair", repair, REPAIRS)],
+            component_weights=dict(component_weights or {}),
             min_channels=min_channels,
             round_to=round_to,
         )
@@ -183,7 +191,7 @@ class PruningEnv(gym.Env, EzPickle):
         )
         self.max_ratio = max_ratio
         self.columns = columns_of(observation)
-        self.pool = Pool(target, target_options, pool, _known("split", split, ("train", "held_out")))
+        self.pool = Pool(target, target_options, pool, _known("split", split, ("train", "held_out")), tuple(protect))
         self._specs = self.pool.specs()
         self._networks: dict[int, Network] = {}
         self.seconds = Seconds()

@@ -1,10 +1,11 @@
 """Sums over everything that belongs to a channel: the one reduction behind measures, criteria and observations.
 
-Letters: G groups, W present channels of all groups, flat in group order; P entries of all tensors in reach.
+Letters: G groups, W present channels of all groups, flat in group order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -26,11 +27,10 @@ class ChannelSums:
 
     The tensors are those that a group's channels reach: with scope "root" the root layer's weight and bias, as the
     paper's Table 2 counts them; with scope "group" every slice of the group, normalisation and consumers included.
-    `gather` brings a list of tensors into blocks, on which any elementwise arithmetic may be done before `sum`.
     After surgery, make a new one.
 
     Attributes:
-        parameters: The parameters in reach; `gather` takes tensors of their shapes in this order.
+        parameters: The parameters in reach; tensors that are summed have their shapes and come in this order.
         counts: Entries that a channel has in them, float [W].
     """
 
@@ -45,26 +45,59 @@ class ChannelSums:
         self.parameters: list[nn.Parameter] = [named[name] for name, _ in keys]
         self._dims = [dim for _, dim in keys]
         self._index = torch.cat([position[surgeon.owner(*key)] for key in keys])
-        self._one_call = sum(p.numel() for p in self.parameters) <= _ONE_CALL_ENTRIES
+        sizes = [p.numel() for p in self.parameters]
         rows = [p.shape[dim] for p, dim in zip(self.parameters, self._dims, strict=True)]
-        lengths = np.repeat([p.numel() // n for p, n in zip(self.parameters, rows, strict=True)], rows)
+        self._one_call = sum(sizes) <= _ONE_CALL_ENTRIES
+        lengths = np.repeat([size // n for size, n in zip(sizes, rows, strict=True)], rows)
         self._starts = np.concatenate([[0], lengths.cumsum()[:-1]])
-        self.counts = self.sum(self.gather([torch.ones_like(p) for p in self.parameters]), "signed")
+        self._scratch = torch.empty(0 if self._one_call else max(sizes))
+        self.counts = self.sum([torch.ones_like(p) for p in self.parameters], "signed")
 
-    def gather(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Bring tensors into blocks for arithmetic and `sum`: one flat block [P] if they are small, else one each."""
-        rows = [t if dim == 0 else t.transpose(0, dim).contiguous() for t, dim in zip(tensors, self._dims, strict=True)]
-        return [torch.cat([t.reshape(-1) for t in rows])] if self._one_call else rows
-
-    def sum(self, blocks: list[Tensor], power: Power) -> Tensor:
+    def sum(self, tensors: Sequence[Tensor], power: Power) -> Tensor:
         """Sum x, |x| or x^2 over each channel, [W]."""
+        rows = self._rows(tensors)
         if self._one_call:
-            flat = blocks[0]
-            flat = flat.abs() if power == "absolute" else flat * flat if power == "square" else flat
-            rows = torch.from_numpy(np.add.reduceat(flat.numpy(), self._starts))
-        else:
-            rows = torch.cat([_reduce_rows(block, power) for block in blocks])
+            return self._to_channels(_segments(torch.cat([r.reshape(-1) for r in rows]), power, self._starts))
+        return self._to_channels(torch.cat([self._reduce(r, power) for r in rows]))
+
+    def gradient_sums(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Sums of |g|, g^2, w g and (w g)^2 over each channel, [4, W]."""
+        rows, weights = self._rows(gradients), self._rows([p.detach() for p in self.parameters])
+        if self._one_call:
+            flat, weight = (torch.cat([r.reshape(-1) for r in side]) for side in (rows, weights))
+            product = flat * weight
+            parts: list[tuple[Tensor, Power]] = [(flat, "absolute"), (flat, "square"), (product, "signed"), (product, "square")]
+            return torch.stack([self._to_channels(_segments(x, power, self._starts)) for x, power in parts])
+        reduced: list[list[Tensor]] = [[], [], [], []]
+        for gradient, weight in zip(rows, weights, strict=True):
+            reduced[0].append(self._reduce(gradient, "absolute"))
+            reduced[1].append(self._reduce(gradient, "square"))
+            product = torch.mul(gradient, weight, out=self._scratch[: gradient.numel()].view_as(gradient))
+            reduced[2].append(self._reduce(product, "signed"))
+            reduced[3].append(self._reduce(product, "square"))
+        return torch.stack([self._to_channels(torch.cat(rows)) for rows in reduced])
+
+    def _rows(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Each tensor with its channel dimension first."""
+        return [t if dim == 0 else t.transpose(0, dim).contiguous() for t, dim in zip(tensors, self._dims, strict=True)]
+
+    def _reduce(self, tensor: Tensor, power: Power) -> Tensor:
+        """Reduce all dimensions but the first; fresh memory for a large temporary would cost more than the sum."""
+        rows = tensor.flatten(1) if tensor.dim() > 1 else tensor.unsqueeze(1)
+        if power == "square":
+            return torch.linalg.vector_norm(rows, 2, dim=1).square_()
+        if power == "absolute":
+            rows = torch.abs(rows, out=self._scratch[: rows.numel()].view_as(rows))
+        return rows.sum(1)
+
+    def _to_channels(self, rows: Tensor) -> Tensor:
         return torch.zeros(self.width + 1).index_add_(0, self._index, rows)[: self.width]
+
+
+def _segments(flat: Tensor, power: Power, starts: np.ndarray) -> Tensor:
+    """Sum x, |x| or x^2 over the segments of a flat tensor that begin at `starts`."""
+    flat = flat.abs() if power == "absolute" else flat * flat if power == "square" else flat
+    return torch.from_numpy(np.add.reduceat(flat.numpy(), starts))
 
 
 def reach(surgeon: Surgeon, scope: Scope) -> list[tuple[str, int]]:
@@ -72,14 +105,6 @@ def reach(surgeon: Surgeon, scope: Scope) -> list[tuple[str, int]]:
     parameters = {name for name, _ in surgeon.model.named_parameters(remove_duplicate=False)}
     slices = [s for group in surgeon.grouping.groups for s in (group.root_slices if scope == "root" else group.slices)]
     return list(dict.fromkeys((s.tensor, s.dim) for s in slices if s.tensor in parameters))
-
-
-def _reduce_rows(block: Tensor, power: Power) -> Tensor:
-    """Reduce all dimensions but the first, with as few temporaries as torch allows."""
-    rows = block.flatten(1) if block.dim() > 1 else block.unsqueeze(1)
-    if power == "square":
-        return torch.linalg.vector_norm(rows, 2, dim=1).square_()
-    return (rows.abs() if power == "absolute" else rows).sum(1)
 
 
 def group_means(surgeon: Surgeon) -> Tensor:

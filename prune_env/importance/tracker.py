@@ -16,8 +16,6 @@ from prune_env.importance.measures import MEASURES, Variant, bayes_importance, g
 
 # What is smoothed for every channel: the three measures, |sum w g| (Taylor) and sum g^2 w^2 (Fisher x weight squared).
 STATISTICS = (*MEASURES, "taylor", "fisher_weight")
-# What one backward pass contributes, summed over the entries of a channel: |g|, g^2, w g, (w g)^2.
-SUMS = ("absolute", "square", "product", "product_square")
 
 
 class ImportanceTracker:
@@ -67,7 +65,7 @@ class ImportanceTracker:
     def _bind(self) -> None:
         self._sums = ChannelSums(self.surgeon, self.scope)
         self._means = group_means(self.surgeon).T.contiguous()  # [W, G]
-        self._per_entry = torch.ones(len(SUMS), self._sums.width)
+        self._per_entry = torch.ones(4, self._sums.width)
         self._per_entry[:2] /= self._sums.counts  # measures are means over parameters, criteria are sums
         self._pending: list[Tensor] = []
         self._reach: WeakKeyDictionary[torch.optim.Optimizer, list[bool]] = WeakKeyDictionary()
@@ -93,15 +91,7 @@ class ImportanceTracker:
                 p.grad if mine and p.grad is not None else torch.zeros_like(p)
                 for p, mine in zip(parameters, self._reach[optimizer], strict=True)
             ]
-            blocks = self._sums.gather(gradients)
-            products = list(torch._foreach_mul(blocks, self._sums.gather([p.detach() for p in parameters])))
-            sums = [
-                self._sums.sum(blocks, "absolute"),
-                self._sums.sum(blocks, "square"),
-                self._sums.sum(products, "signed"),
-                self._sums.sum(products, "square"),
-            ]
-            self._pending.append(torch.stack(sums).mul_(self._per_entry))
+            self._pending.append(self._sums.gradient_sums(gradients).mul_(self._per_entry))
 
     def after_step(self) -> None:
         """Fold the gradients of this iteration into the posterior and the moving averages."""

@@ -317,6 +317,29 @@ def test_trials_of_a_view_leave_no_trace(make):
     assert np.array_equal(observation, first[1][0])
 
 
+def test_protection_takes_groups_out(make):
+    env = make(protect=["decoder"], budget=0.2).unwrapped
+    assert env.group_names == ("encoder.0", "encoder.3", "encoder.6")  # the latent belongs to the decoder too
+    env.reset(seed=0)
+    env.step(np.full(3, 0.5))
+    assert env.network.learner.model.decoder[0].out_features == env.network.learner.model.decoder[1].num_features == 19
+    assert make(protect=["encoder.3"]).unwrapped.group_names.count("encoder.3") == 0
+    with pytest.raises(ValueError, match="encoder, decoder"):
+        make(protect=["actor"])
+
+
+def test_a_component_of_weight_two_loses_channels_half_as_fast(make):
+    plain, weighted = make(rounds=1).unwrapped, make(rounds=1, component_weights={"encoder": 2.0}).unwrapped
+    kept = []
+    for env in (plain, weighted):
+        env.reset(seed=0)
+        kept.append(env.step(np.full(7, 0.64))[4]["channels"])
+    assert kept[0][0] == 18 and kept[1][0] == 29  # of 49: 36 % and its root, 60 %
+    assert (kept[0][4:] == kept[1][4:]).all() and kept[1][3] == 2  # the latent couples to the encoder
+    with pytest.raises(ValueError, match="encoder, decoder"):
+        make(component_weights={"actor": 2.0}).reset()
+
+
 def test_class_docstring_has_the_standard_headings():
     headings = [line.strip() for line in PruningEnv.__doc__.splitlines() if line.strip().startswith("## ")]
     assert headings == [

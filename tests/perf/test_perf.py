@@ -1,6 +1,5 @@
 """Speed as ratios, measured side by side in one run: `make perf`."""
 
-import copy
 import time
 
 import gymnasium as gym
@@ -64,39 +63,6 @@ def test_cost_of_instrumentation(title, target, steps, rounds, most):
     if most is not None:
         assert seconds["tracker"] / seconds["none"] <= most
         assert seconds["both"] / seconds["none"] <= most
-
-
-@pytest.mark.parametrize("data", ["digits", "paper"])
-def test_surgery_against_torch_pruning(data):
-    """A full-action cut (half of every group) and its undoing, against deepcopy + build + prune."""
-    import torch_pruning as tp
-
-    target = Autoencoder() if data == "digits" else PaperAutoencoder()
-    learner = make_learner(CheckpointSpec("autoencoder"), target)
-    train(target, learner.model, learner.optimizers, target.batches(torch.Generator().manual_seed(0)), 2)
-    surgeon = learner.surgeon
-    dense = surgeon.snapshot()
-    keep = torch.cat([torch.arange(g.channels) >= g.channels // 2 for g in surgeon.grouping])
-    example = torch.zeros(1, target._images.train.shape[1])
-    reference = copy.deepcopy(learner.model).eval()
-
-    def ours():
-        surgeon.cut(keep)
-        surgeon.restore(dense)
-
-    def theirs():
-        model = copy.deepcopy(reference)
-        graph = tp.DependencyGraph().build_dependency(model, example, verbose=False)
-        for group in surgeon.grouping:
-            layer = model.get_submodule(group.root)
-            graph.get_pruning_group(layer, tp.prune_linear_out_channels, list(range(group.channels // 2))).prune()
-
-    seconds = best_ratios({"ours": ours, "theirs": theirs}, 15)
-    print(
-        f"\n{data}: cut + reset with optimizer state {1e3 * seconds['ours']:.2f} ms, "
-        f"torch-pruning without it {1e3 * seconds['theirs']:.2f} ms: x{seconds['theirs'] / seconds['ours']:.1f}"
-    )
-    assert seconds["theirs"] / seconds["ours"] >= 3
 
 
 def test_rounds_per_second_and_overhead(benchmark):
