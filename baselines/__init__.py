@@ -17,7 +17,7 @@ from baselines.heuristics import (
     Random,
     Uniform,
 )
-from baselines.search import RandomSearch
+from baselines.search import CMAESSearch, RandomSearch, Search
 from baselines.threshold import (
     GlobalThreshold,
     global_fisher,
@@ -29,6 +29,7 @@ from baselines.threshold import (
 __all__ = [
     "HEURISTICS",
     "Bayes",
+    "CMAESSearch",
     "CombinedProduct",
     "CombinedSum",
     "DepGraph",
@@ -42,6 +43,7 @@ __all__ = [
     "NoPruning",
     "Random",
     "RandomSearch",
+    "Search",
     "Uniform",
     "allocate",
     "depgraph_global",

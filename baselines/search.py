@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy as np
 from prune_env.envs import NetworkView, PruningEnv
 
 
-class RandomSearch:
-    """Try ratios drawn uniformly and take the best.
+class Search:
+    """Try candidates on the network and take the best; a subclass proposes them.
 
     Args:
         env: Tells the number of groups and the bound of the ratios.
@@ -21,17 +22,21 @@ class RandomSearch:
     learned: ClassVar[bool] = False
 
     def __init__(self, env: PruningEnv, evaluations: int = 48):
-        self._groups, self._max_ratio, self._evaluations = len(env.group_names), env.max_ratio, evaluations
-        self._random = np.random.default_rng(0)
+        self.groups, self.max_ratio, self.evaluations = len(env.group_names), env.max_ratio, evaluations
+        self._seed = 0
         self._view: NetworkView | None = None
 
     def seed(self, seed: int) -> None:
-        """Start the random numbers anew."""
-        self._random = np.random.default_rng(seed)
+        """Draw the next search from this seed."""
+        self._seed = seed
 
     def attach(self, view: NetworkView) -> None:
         """Search in this network from now on; called by the benchmark before every action."""
         self._view = view
+
+    def candidates(self, random: np.random.Generator, values: list[float]) -> Iterator[np.ndarray]:
+        """Endless ratios [G]; the value of every candidate is in `values` when the next one is asked for."""
+        raise NotImplementedError(f"{type(self).__name__} must implement candidates(random, values)")
 
     def predict(
         self,
@@ -47,10 +52,52 @@ class RandomSearch:
         """
         if self._view is None:
             raise RuntimeError("a privileged policy needs attach(env.unwrapped.view) before predict()")
-        best, ratios = -np.inf, np.zeros(self._groups, dtype=np.float32)
-        for _ in range(self._evaluations):
-            candidate = self._random.uniform(0.0, self._max_ratio, self._groups).astype(np.float32)
-            value = self._view.evaluate(candidate)
-            if value > best:
-                best, ratios = value, candidate
-        return ratios, state
+        values: list[float] = []
+        tried: list[np.ndarray] = []
+        for candidate in self.candidates(np.random.default_rng(self._seed), values):
+            tried.append(np.clip(candidate, 0.0, self.max_ratio).astype(np.float32))
+            values.append(self._view.evaluate(tried[-1]))
+            if len(values) == self.evaluations:
+                break
+        self._seed += 1
+        return tried[int(np.argmax(values))], state
+
+
+class RandomSearch(Search):
+    """Ratios drawn uniformly."""
+
+    def candidates(self, random: np.random.Generator, values: list[float]) -> Iterator[np.ndarray]:
+        """Uniform in [0, max_ratio]."""
+        while True:
+            yield random.uniform(0.0, self.max_ratio, self.groups)
+
+
+class CMAESSearch(Search):
+    """Covariance matrix adaptation (Hansen 2016, arXiv 1604.00772), from the middle of the ratios; extra `search`.
+
+    Args:
+        env: As for `Search`.
+        evaluations: As for `Search`.
+
+    Raises:
+        ImportError: If the package cmaes is missing.
+    """
+
+    def __init__(self, env: PruningEnv, evaluations: int = 48):
+        super().__init__(env, evaluations)
+        try:
+            from cmaes import CMA
+        except ImportError as error:
+            raise ImportError("the policy 'cma-es' needs the package cmaes: pip install 'prune_env[search]'") from error
+        self._cma = CMA
+
+    def candidates(self, random: np.random.Generator, values: list[float]) -> Iterator[np.ndarray]:
+        """A generation at a time."""
+        middle = np.full(self.groups, self.max_ratio / 2)
+        bounds = np.tile([0.0, self.max_ratio], (self.groups, 1))
+        strategy = self._cma(middle, sigma=self.max_ratio / 4, bounds=bounds, seed=int(random.integers(2**31)))
+        while True:
+            generation = [strategy.ask() for _ in range(strategy.population_size)]
+            yield from generation
+            latest = values[-len(generation) :]
+            strategy.tell([(ratios, -value) for ratios, value in zip(generation, latest, strict=True)])

@@ -10,7 +10,7 @@ from prune_env.benchmark import known_policies
 from prune_env.envs import ENVIRONMENTS
 from prune_env.testing import check_policy, check_target
 
-COSTLY = {"random-search": {"evaluations": 2}}
+COSTLY = {"random-search": {"evaluations": 2}, "cma-es": {"evaluations": 12}}
 
 
 @pytest.fixture(scope="module")
