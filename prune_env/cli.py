@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
+import gymnasium as gym
 import tyro
 import yaml
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -21,7 +24,12 @@ from prune_env.targets import DataError, known_targets, make_target
 app = tyro.extras.SubcommandApp()
 _console = Console()
 
-Options = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...", aliases=["-s"])]
+# Given once with several pairs, or several times: what is said first is not forgotten.
+Options = Annotated[
+    tuple[tuple[str, ...], ...],
+    tyro.conf.arg(name="set", metavar="KEY=VALUE ...", aliases=["-s"]),
+    tyro.conf.UseAppendAction,
+]
 Name = tyro.conf.Positional[str]
 
 HEURISTICS = ("none", "random", "uniform", "l1", "l2", "gradient", "fisher", "bayes", "combined", "product")
@@ -64,10 +72,19 @@ def groups(target: Name, options: Options = ()) -> None:
     made = make_target(target, **_parse(options))
     model = made.build(torch.Generator().manual_seed(0))
     rows = group_rows(model, discover(model, made.trace, made.components), made.trace)
-    table = Table(*rows[0])
-    for row in rows[1:]:
-        table.add_row(*row)
+    table, locked = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)), []
+    # Members tell the components, too; in a narrow terminal they are folded, and no name is ever cut.
+    for title in ("group", "kind", "channels", "parameters", "MACs"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("members", overflow="fold")
+    for name, kind, _, channels, parameters, macs, members, reason in rows[1:]:
+        if reason:
+            locked.append(f"locked: {name} ({channels} channels), since {reason}")
+        else:
+            table.add_row(name, kind, channels, parameters, macs, members)
     _console.print(table)
+    for line in locked:
+        _console.print(line, highlight=False, style="dim")
 
 
 @app.command
@@ -205,10 +222,10 @@ def demo(out: Path = Path("runs/demo"), timesteps: int = 6144, networks: int = 1
     _console.print(f"agent's TensorBoard logs: tensorboard --logdir {out / 'ppo' / 'tensorboard'}")
 
 
-def _parse(options: Sequence[str]) -> dict[str, Any]:
+def _parse(options: Sequence[Sequence[str]]) -> dict[str, Any]:
     """KEY=VALUE pairs, with values as in YAML."""
     parsed = {}
-    for option in options:
+    for option in chain.from_iterable(options):
         key, found, value = option.partition("=")
         if not found or not key.isidentifier():
             raise ValueError(f"an option is KEY=VALUE, e.g. latent_dim=8; got {option!r}")
@@ -220,7 +237,7 @@ def main() -> None:
     """Run the command line; what a user can mend ends in one line on standard error and exit status 2."""
     try:
         app.cli(prog="prune-env", description=__doc__, use_underscores=False)
-    except (ValueError, DataError, FileNotFoundError) as error:
+    except (ValueError, DataError, FileNotFoundError, gym.error.UnregisteredEnv) as error:
         print(f"prune-env: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
