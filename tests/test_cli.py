@@ -1,0 +1,232 @@
+"""The command line, run in this process: what it prints, what it writes, and what it says of mistakes."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prune_env import cli
+
+COMMANDS = ("list", "groups", "train", "eval", "bench", "report", "demo")
+NETWORK = ["hidden_layers=1", "learning_rate=0.01", "dense_steps=60", "steps_per_round=2"]
+CONTEST = ["--budgets", "0.5", "--networks", "2", "--jobs", "1", "-s", *NETWORK]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run a command line in an empty folder; returns exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["prune-env", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of an agent that the command line trained for the fewest steps there are."""
+    folder = tmp_path_factory.mktemp("cli") / "ppo"
+    command = ["prune-env", "train", "ppo", "--out", folder, "--timesteps", 64, "--n-envs", 1, "--pool", 2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [*map(str, command), "--budget", "0.3", "0.7", "-s", *NETWORK])
+        cli.main()
+    return folder
+
+
+def flat(text):
+    """Without the line breaks and frames that a narrow terminal brings."""
+    return " ".join("".join(" " if c in "│╭╮╰╯─━┃\n" else c for c in text).split())
+
+
+# ---------------------------------------------------------------------- help
+def test_the_installed_command_shows_its_help():
+    command = Path(sys.executable).parent / "prune-env"  # not everybody has the environment on the path
+    finished = subprocess.run([command, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    assert all(f"• {command}" in finished.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("list", []),
+        ("groups", ["--set"]),
+        ("train", ["--env", "--out", "--timesteps", "--pool", "--rounds", "--budget", "--n-envs", "--seed", "--set"]),
+        ("eval", ["--env", "--out", "--networks", "--seeds", "--rounds", "--jobs", "--set"]),
+        (
+            "bench",
+            ["--policies", "--env", "--out", "--budgets", "--networks", "--seeds", "--rounds", "--jobs", "--set"],
+        ),
+        ("report", []),
+        ("demo", ["--out", "--timesteps", "--networks"]),
+    ],
+)
+def test_every_command_explains_itself_and_its_options(run, command, options):
+    status, out, _ = run(command, "--help")
+    assert status == 0 and f"prune-env {command}" in out
+    assert set(options) <= set(re.findall(r"--[a-z-]+", out))
+
+
+# ---------------------------------------------------------------------- looking
+def test_list_names_everything_there_is(run):
+    status, out, _ = run("list")
+    assert status == 0
+    for name in (
+        "PruneEnv/AutoencoderMNIST-v0",
+        "autoencoder",
+        "global-fisher",
+        "random-search",
+        "ppo",
+        "vector",
+        "taylor",
+    ):
+        assert name in flat(out)
+
+
+def test_groups_shows_what_is_removed_together_and_what_is_locked(run):
+    status, out, _ = run("groups", "autoencoder", "-s", "latent_dim=4", "hidden_layers=1")
+    assert status == 0
+    lines = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
+    assert lines["encoder.0"][1:3] == ["component", "34"]
+    assert lines["encoder.3"][1:] == ["coupling", "4", "207", "204", "encoder.3,", "decoder.0"]
+    assert "4,896" in lines["whole"]
+    assert "locked: decoder.3 (64 channels), since it is an output of the network" in flat(out)
+
+
+def test_options_are_kept_whether_given_together_or_apart(run):
+    together = run("groups", "autoencoder", "-s", "latent_dim=4", "hidden_layers=1")
+    apart = run("groups", "autoencoder", "-s", "latent_dim=4", "--set", "hidden_layers=1")
+    assert together == apart and "decoder.6" not in together[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "parsed"),
+    [
+        ([], {}),
+        ([["a=1", "b=0.5"], ["c=text"]], {"a": 1, "b": 0.5, "c": "text"}),
+        ([["budget=[0.3, 0.7]", "x=null", "y=true"]], {"budget": [0.3, 0.7], "x": None, "y": True}),
+        ([["formula=a=b"]], {"formula": "a=b"}),
+        ([["a=1"], ["a=2"]], {"a": 2}),
+    ],
+)
+def test_values_are_read_as_yaml(options, parsed):
+    assert cli._parse(options) == parsed
+
+
+@pytest.mark.parametrize("option", ["latent_dim", "=3", "2x=3", "a b=3"])
+def test_what_is_no_pair_is_named(run, option):
+    status, _, err = run("groups", "autoencoder", "-s", option)
+    assert status == 2 and err == f"prune-env: an option is KEY=VALUE, e.g. latent_dim=8; got {option!r}\n"
+
+
+# ---------------------------------------------------------------------- doing
+def test_train_writes_an_agent_and_says_what_to_do_with_it(trained, run):
+    assert (trained / "model.zip").is_file() and (trained / "agent.json").is_file()
+    made_by = json.loads((trained / "agent.json").read_text())["made_by"]
+    assert made_by["timesteps"] == 64 and made_by["env_options"]["budget"] == [0.3, 0.7]
+    assert made_by["env_options"]["dense_steps"] == 60 and made_by["env_options"]["learning_rate"] == 0.01
+    # the same command again: it is done already
+    arguments = ["--out", trained, "--timesteps", 64, "--n-envs", 1, "--pool", 2, "--budget", 0.3, 0.7, "-s", *NETWORK]
+    status, out, _ = run("train", "ppo", *arguments)
+    assert status == 0
+    assert f"agent: {trained}/model.zip" in out.replace("\n", "") and "prune-env bench" in out
+
+
+def test_train_refuses_the_folder_of_another_run(trained, run):
+    status, _, err = run("train", "ppo", "--out", trained, "--n-envs", 1, "--seed", 7)
+    assert status == 2 and len(err.splitlines()) == 1 and str(trained) in err and "another configuration" in err
+
+
+def test_eval_writes_records_beside_the_model(trained, run):
+    status, out, _ = run("eval", trained / "model.zip", "--networks", 1, "--jobs", 1, "-s", *NETWORK)
+    assert status == 0
+    records = [json.loads(line) for line in (trained / "eval" / "records.jsonl").read_text().splitlines()]
+    assert {(r["kind"], r["policy"], r["learned"]) for r in records} == {("result", "ppo", True)}
+    assert sorted(r["budget"] for r in records) == [0.3, 0.5, 0.7, 0.8, 0.9]
+    assert "ppo" in out and (trained / "eval" / "index.html").is_file() and "index.html" in out
+
+
+def test_eval_of_a_policy_by_name_has_a_folder_of_its_own(run, tmp_path):
+    status, _, _ = run("eval", "uniform", "--networks", 1, "--jobs", 1, "-s", *NETWORK)
+    assert status == 0 and (tmp_path / "runs" / "eval" / "uniform" / "records.jsonl").is_file()
+
+
+def test_bench_lets_policies_compete_and_report_needs_only_its_files(trained, run, tmp_path):
+    policies = ["--policies", "none", "uniform", "global-fisher", trained / "model.zip"]
+    status, out, _ = run("bench", *policies, "--out", "duel", *CONTEST)
+    assert status == 0
+    folder = tmp_path / "duel"
+    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    assert sorted(r["policy"] for r in records) == sorted(["none", "uniform", "global-fisher", "ppo"] * 2)
+    assert {r["budget"] for r in records} == {0.5}
+    assert all(name in out for name in ("uniform", "global-fisher", "ppo"))
+    command = (folder / "command.txt").read_text()
+    assert shlex.split(command)[:3] == ["prune-env", "bench", "--policies"] and str(trained) in command
+
+    for path in folder.iterdir():  # a report is made from records alone
+        if path.suffix in (".html", ".png", ".svg", ".pdf"):
+            path.unlink()
+    status, out, _ = run("report", "duel")
+    assert status == 0 and "uniform" in out and "page: duel/index.html" in out.replace("\n", "")
+    assert "uniform" in (folder / "index.html").read_text()
+
+    status, _, _ = run("bench", *policies, "--out", "duel", *CONTEST)  # again: nothing is left to do
+    assert status == 0 and len((folder / "records.jsonl").read_text().splitlines()) == 8
+
+
+# ---------------------------------------------------------------------- mistakes
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["groups", "autoencodr"], "unknown target 'autoencodr'; known targets: autoencoder"),
+        (["groups", "autoencoder", "-s", "latent=3"], "unexpected keyword argument 'latent'"),
+        (["groups", "autoencoder", "-s", "data=cifar"], "unknown data 'cifar'; known data: digits, mnist"),
+        (["train", "reinforce"], "unknown algorithm 'reinforce'; known algorithms: ppo"),
+        (["train", "ppo", "--env", "PruneEnv/Autoencodr-v0"], "Autoencodr"),
+        (["train", "ppo", "--budget", "1.5", "--n-envs", "1"], "a budget is a sparsity in (0, 1)"),
+        (["train", "ppo", "--rounds", "0"], "rounds must be at least 1, got 0"),
+        (["bench", "--policies", "fischer"], "unknown policy 'fischer'; known policies: bayes"),
+        (["bench", "--policies", "uniform", "--env", "Autoencoder-v0"], "Autoencoder"),
+        (["bench", "--policies", "uniform", "--budgets", "0.5", "1.5"], "a budget is a sparsity in (0, 1); got 1.5"),
+        (
+            ["bench", "--policies", "uniform", "-s", "objective=area2"],
+            "unknown objective 'area2'; known objectives: area",
+        ),
+        (["bench", "--policies", "uniform", "-s", "pool=3"], "pool"),
+        (["eval", "nowhere/model.zip"], "no file 'nowhere/model.zip'"),
+        (["report", "nowhere"], "no benchmark records at nowhere/records.jsonl"),
+    ],
+)
+def test_a_mistake_is_one_line_on_standard_error_and_status_2(run, tmp_path, arguments, said):
+    status, _, err = run(*arguments)
+    assert status == 2
+    assert err.startswith("prune-env: ") and said in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []  # and nothing is left behind
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["prune"], ["groups"], ["bench", "--budgets", "half"], ["train", "ppo", "--x", "1"]]
+)
+def test_a_command_line_that_cannot_be_read_is_status_2(run, arguments):
+    status, out, err = run(*arguments)
+    assert status == 2 and "Traceback" not in out + err and "prune-env" in out + err
+
+
+def test_an_interrupt_says_how_to_go_on(run, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "make_target", interrupted)
+    status, _, err = run("groups", "autoencoder")
+    assert status == 130 and "run the same command again" in err
