@@ -17,13 +17,14 @@ from baselines.heuristics import (
     Random,
     Uniform,
 )
+from baselines.privileged import Privileged
 from baselines.search import CMAESSearch, RandomSearch, Search
 from baselines.threshold import (
     GlobalThreshold,
     global_fisher,
-    global_fisher_normalised,
+    global_fisher_relative,
     global_l2,
-    global_l2_normalised,
+    global_l2_relative,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "L1Norm",
     "L2Norm",
     "NoPruning",
+    "Privileged",
     "Random",
     "RandomSearch",
     "Search",
@@ -49,9 +51,9 @@ __all__ = [
     "depgraph_global",
     "depgraph_local",
     "global_fisher",
-    "global_fisher_normalised",
+    "global_fisher_relative",
     "global_l2",
-    "global_l2_normalised",
+    "global_l2_relative",
     "standardise",
     "threshold_widths",
 ]

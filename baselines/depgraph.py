@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from baselines.allocation import AMOUNT
+from baselines.privileged import Privileged
 from prune_env.envs import NetworkView, PruningEnv
 from prune_env.groups import count_cost
 
@@ -22,7 +23,7 @@ _GRID = 16  # ratios tried from small to large, until one meets the budget
 _REFINEMENTS = 6  # halvings of the interval before it
 
 
-class DepGraph:
+class DepGraph(Privileged):
     """Let torch-pruning prune a copy, as deep as meets the round's budget, and take the width of each group from it.
 
     Importance is torch-pruning's own: the L2 norm of a channel over all layers of its group, divided by the group's
@@ -32,44 +33,23 @@ class DepGraph:
     does the rest.
 
     Args:
-        env: Tells the bound of the ratios.
+        env: As for `Privileged`.
         global_pruning: One threshold over the channels of all groups, instead of the same ratio for each group.
-        amount: Share of the cost that goes per round where there is no budget.
+        amount: As for `Privileged`.
     """
 
-    privileged: ClassVar[bool] = True
-    learned: ClassVar[bool] = False
-
     def __init__(self, env: PruningEnv, global_pruning: bool, amount: float = AMOUNT):
-        self._global_pruning, self._amount = global_pruning, amount
-        self._max_ratio = env.max_ratio
-        self._view: NetworkView | None = None
+        super().__init__(env, amount)
+        self._global_pruning = global_pruning
 
-    def attach(self, view: NetworkView) -> None:
-        """Look at this network from now on; called by the benchmark before every action."""
-        self._view = view
-
-    def predict(
-        self,
-        observation: np.ndarray,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = True,
-    ) -> tuple[np.ndarray, Any]:
-        """The ratios [G] that torch-pruning comes to in the network it is attached to; the observation is not read.
+    def ratios(self, view: NetworkView) -> np.ndarray:
+        """The ratios [G] that torch-pruning comes to.
 
         Raises:
-            RuntimeError: If no network was attached, if torch-pruning fails on it, or if it prunes something that is in
-                none of the environment's groups.
+            RuntimeError: If torch-pruning fails on the network, or prunes something that is in none of the
+                environment's groups.
         """
-        if self._view is None:
-            raise RuntimeError("a privileged policy needs attach(env.unwrapped.view) before predict()")
-        view = self._view
-        target = view.cost_target
-        if target is None:
-            target = (1.0 - self._amount) * float(view.cost_of(view.widths))
-        ratios = 1.0 - self._search(view, target) / view.widths
-        return np.clip(ratios, 0.0, self._max_ratio).astype(np.float32), state
+        return 1.0 - self._search(view, self.cost_target(view)) / view.widths
 
     def _search(self, view: NetworkView, target: float) -> np.ndarray:
         """Widths int [G] at the smallest ratio found that meets the target, else at the one that comes closest."""

@@ -3,64 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
 
 import numpy as np
 
+from baselines.privileged import Privileged
 from prune_env.envs import NetworkView, PruningEnv
 
 
-class Search:
+class Search(Privileged):
     """Try candidates on the network and take the best; a subclass proposes them.
 
     Args:
-        env: Tells the number of groups and the bound of the ratios.
+        env: As for `Privileged`.
         evaluations: Trials per round.
     """
 
-    privileged: ClassVar[bool] = True
-    learned: ClassVar[bool] = False
-
     def __init__(self, env: PruningEnv, evaluations: int = 48):
-        self.groups, self.max_ratio, self.evaluations = len(env.group_names), env.max_ratio, evaluations
+        super().__init__(env)
+        self.evaluations = evaluations
         self._seed = 0
-        self._view: NetworkView | None = None
 
     def seed(self, seed: int) -> None:
         """Draw the next search from this seed."""
         self._seed = seed
 
-    def attach(self, view: NetworkView) -> None:
-        """Search in this network from now on; called by the benchmark before every action."""
-        self._view = view
-
     def candidates(self, random: np.random.Generator, values: list[float]) -> Iterator[np.ndarray]:
         """Endless ratios [G]; the value of every candidate is in `values` when the next one is asked for."""
         raise NotImplementedError(f"{type(self).__name__} must implement candidates(random, values)")
 
-    def predict(
-        self,
-        observation: np.ndarray,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = True,
-    ) -> tuple[np.ndarray, Any]:
-        """The best ratios [G] found; the observation is not read.
-
-        Raises:
-            RuntimeError: If no network was attached.
-        """
-        if self._view is None:
-            raise RuntimeError("a privileged policy needs attach(env.unwrapped.view) before predict()")
+    def ratios(self, view: NetworkView) -> np.ndarray:
+        """The best ratios [G] found."""
         values: list[float] = []
         tried: list[np.ndarray] = []
         for candidate in self.candidates(np.random.default_rng(self._seed), values):
             tried.append(np.clip(candidate, 0.0, self.max_ratio).astype(np.float32))
-            values.append(self._view.evaluate(tried[-1]))
+            values.append(view.evaluate(tried[-1]))
             if len(values) == self.evaluations:
                 break
         self._seed += 1
-        return tried[int(np.argmax(values))], state
+        return tried[int(np.argmax(values))]
 
 
 class RandomSearch(Search):

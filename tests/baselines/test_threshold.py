@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from baselines import GlobalThreshold, global_fisher, global_fisher_normalised, global_l2, global_l2_normalised
+from baselines import GlobalThreshold, global_fisher, global_fisher_relative, global_l2, global_l2_relative
 
-ALL = [global_l2, global_l2_normalised, global_fisher, global_fisher_normalised]
+ALL = [global_l2, global_l2_relative, global_fisher, global_fisher_relative]
 
 
 class View:
@@ -50,7 +50,7 @@ def test_ratios_of_a_made_up_network_by_hand(env, normalise, target, kept):
 
 def test_a_ratio_never_exceeds_the_bound(env):
     policy = GlobalThreshold(env, "l2", False)
-    policy._max_ratio = 0.3
+    policy.max_ratio = 0.3
     policy.attach(View(2))
     assert policy.predict(np.zeros(3))[0].tolist() == pytest.approx([0.3, 0.3])
 
@@ -79,7 +79,7 @@ def test_the_widths_of_the_threshold_are_the_widths_of_the_cut(env, make):
 def test_the_scale_of_a_group_counts_only_in_the_raw_threshold(env):
     observation, _ = env.reset(seed=0)
     answers = []
-    for make in (global_fisher, global_fisher_normalised):
+    for make in (global_fisher, global_fisher_relative):
         policy = make(env)
         policy.attach(env.view)
         answers.append(policy.predict(observation)[0])
