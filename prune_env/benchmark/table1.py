@@ -188,7 +188,7 @@ dash stands for a number of the paper that is not entered here (`PAPER` in `prun
 _DISCOVERY = """## What prune_env finds and prunes
 
 The members of a component group lie in one component, those of a coupling group in several: channels that components
-share can only go together. A locked group is never cut; output layers are locked.
+share can only go together. Locked groups are never cut: here they are the channels of inputs and outputs.
 """
 
 
@@ -202,9 +202,7 @@ def _page(rows: Sequence[Row]) -> str:
         _DISCOVERY,
         _markdown([(row[0], *row[-len(DISCOVERED) :]) for row in rows]),
         "## The networks\n",
-        "\n".join(
-            f"- **{name}**: {(factory.__doc__ or '').partition(chr(10))[0]}" for name, factory in EXAMPLES.items()
-        ),
+        "\n".join(f"- **{name}**: {(factory.__doc__ or '').splitlines()[0]}" for name, factory in EXAMPLES.items()),
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
@@ -217,7 +215,7 @@ def _pairs(row: Row) -> list[tuple[str, str]]:
 
 def _difference(row: Row) -> str:
     if row[0] not in PAPER:
-        return f"- **{row[0]}**: cannot be compared."
+        return f"- **{row[0]}**: not known, the paper's numbers are not entered."
     apart = [f"{c} {ours}, not {paper}" for c, (ours, paper) in zip(COUNTED, _pairs(row), strict=True) if ours != paper]
     return f"- **{row[0]}**: {'; '.join(apart) or 'nothing, the row agrees'}."
 
