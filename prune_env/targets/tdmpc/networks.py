@@ -1,0 +1,128 @@
+"""The networks of TD-MPC (Hansen et al. 2022, arXiv 2203.04955): six components that share one latent space.
+
+Letters: B batch, L latent channels, A actions, C image channels, S image size [px], O numbers in an observation.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+COMPONENTS = ("encoder", "dynamics", "reward", "pi", "q1", "q2")
+_TWINNED = ("encoder", "q1", "q2")  # what the update reads a slow copy of
+_CHUNK = 64  # [images]: activations of more at once fall out of a processor's cache, and take twice the time
+
+Twins = tuple[tuple[str, nn.Module], ...]
+
+
+class ControllerNet(nn.Module):
+    """An encoder, and five networks that read its latent: dynamics, reward, policy and two value functions.
+
+    The slow copies of encoder and value functions are no children of the model: whoever counts, saves or prunes it sees
+    one controller. They are `twins`, pairs of a prefix and a module, and are cut by the same indices.
+
+    Args:
+        encoder: From observations to latents [B, L].
+        latent_dim: L.
+        action_dim: A.
+        width: Hidden channels of the other five.
+        generator: Draws the initial weights.
+
+    Attributes:
+        action_dim: A.
+        updates: How often the controller was trained; a buffer, as exploration depends on it [updates].
+    """
+
+    updates: Tensor
+
+    def __init__(
+        self, encoder: nn.Sequential, latent_dim: int, action_dim: int, width: int, generator: torch.Generator
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.dynamics = _mlp(latent_dim + action_dim, width, latent_dim)
+        self.reward = _mlp(latent_dim + action_dim, width, 1)
+        self.pi = _mlp(latent_dim, width, action_dim)
+        self.q1 = _value(latent_dim + action_dim, width)
+        self.q2 = _value(latent_dim + action_dim, width)
+        self.action_dim = action_dim
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._initialise(generator)
+        self.twins: Twins = tuple(
+            (name, copy.deepcopy(self.get_submodule(name)).requires_grad_(False)) for name in _TWINNED
+        )
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        """Orthogonal weights and no biases; reward and values start at zero."""
+        for layer in self.modules():
+            if isinstance(layer, (nn.Linear, nn.Conv2d)):
+                gain = nn.init.calculate_gain("relu") if isinstance(layer, nn.Conv2d) else 1.0
+                nn.init.orthogonal_(layer.weight, gain, generator=generator)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        for head in (self.reward, self.q1, self.q2):
+            nn.init.zeros_(head[-1].get_parameter("weight"))
+
+    def twin(self, name: str) -> nn.Module:
+        """The slow copy of one component."""
+        return dict(self.twins)[name]
+
+    def act(self, z: Tensor) -> Tensor:
+        """The policy's actions [..., A] in [-1, 1] for latents [..., L]."""
+        return torch.tanh(self.pi(z))
+
+
+def encode(encoder: nn.Module, observations: Tensor) -> Tensor:
+    """Latents [B, L] of observations [B, ...]; of images in chunks, on a processor."""
+    if observations.dim() == 4 and observations.device.type == "cpu" and len(observations) > _CHUNK:
+        return torch.cat([encoder(chunk) for chunk in observations.split(_CHUNK)])
+    return encoder(observations)
+
+
+def explore(actions: Tensor, noise: Tensor, std: float) -> Tensor:
+    """Actions with Gaussian noise of `std`, cut at 0.3, in [-1, 1]; the gradient ignores that they are clamped."""
+    moved = actions + (std * noise).clamp(-0.3, 0.3)
+    return moved + (moved.clamp(-1 + 1e-6, 1 - 1e-6) - moved).detach()
+
+
+def state_encoder(observation_dim: int, width: int, latent_dim: int) -> nn.Sequential:
+    """From numbers [B, O] to latents [B, L]."""
+    return nn.Sequential(nn.Linear(observation_dim, width), nn.ELU(), nn.Linear(width, latent_dim))
+
+
+def pixel_encoder(channels: int, size: int, filters: int, kernels: Sequence[int], latent_dim: int) -> nn.Sequential:
+    """From images [B, C, S, S] in 0..255 to latents [B, L], by convolutions of stride 2.
+
+    Raises:
+        ValueError: If the images are too small for that many convolutions.
+    """
+    layers: list[nn.Module] = [Brightness()]
+    side = size
+    for kernel in kernels:
+        if side < kernel:
+            raise ValueError(f"images of {size} px are too small for convolutions with kernels {tuple(kernels)}")
+        layers += [nn.Conv2d(channels, filters, kernel, stride=2), nn.ReLU()]
+        channels, side = filters, (side - kernel) // 2 + 1
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side * side, latent_dim))
+
+
+class Brightness(nn.Module):
+    """Bytes to numbers in [0, 1]."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images of any shape."""
+        return images.float() / 255
+
+
+def _mlp(fan_in: int, width: int, fan_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(fan_in, width), nn.ELU(), nn.Linear(width, width), nn.ELU(), nn.Linear(width, fan_out)
+    )
+
+
+def _value(fan_in: int, width: int) -> nn.Sequential:
+    first: list[nn.Module] = [nn.Linear(fan_in, width), nn.LayerNorm(width), nn.Tanh()]
+    return nn.Sequential(*first, nn.Linear(width, width), nn.ELU(), nn.Linear(width, 1))

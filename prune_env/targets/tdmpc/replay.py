@@ -1,0 +1,115 @@
+"""Episodes that were lived through, and the stretches of them that training draws.
+
+Pictures are kept once, as bytes; an observation stacks the last `stack` of them when it is drawn.
+
+Letters: E episodes, T steps of an episode, H horizon [steps], B batch, A actions; "..." is the shape of one frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from prune_env.targets.tdmpc.update import Batch
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Whole episodes.
+
+    Attributes:
+        frames: What was seen, [E, T + stack, ...]; the first frame is there `stack` times.
+        actions: [E, T, A].
+        rewards: As the task gave them, [E, T].
+    """
+
+    frames: Tensor
+    actions: Tensor
+    rewards: Tensor
+
+    @property
+    def returns(self) -> Tensor:
+        """Sum of rewards of every episode, [E]."""
+        return self.rewards.sum(1)
+
+
+class Replay:
+    """The last episodes, drawn from with equal chances, and the generator that draws.
+
+    The paper draws by priority; here every stretch is as likely as any other.
+
+    Args:
+        capacity: How many episodes are kept.
+        horizon: H.
+        stack: Frames in an observation.
+        rewards: What the task's least and largest reward are; they are learnt as 0 and 1.
+        generator: Draws stretches, shifts and noise, also for whoever acts for this replay.
+    """
+
+    def __init__(
+        self, capacity: int, horizon: int, stack: int, rewards: tuple[float, float], generator: torch.Generator
+    ):
+        self.capacity, self.horizon, self.stack, self.generator = capacity, horizon, stack, generator
+        self.updates = 0
+        self._low, self._high = rewards
+        self._count = 0
+        self._held: Episodes | None = None
+
+    def __len__(self) -> int:
+        """How many episodes are held."""
+        return min(self._count, self.capacity)
+
+    def add(self, episodes: Episodes) -> None:
+        """Put in episodes, in place of the oldest if there is no room."""
+        if self._held is None:  # pages of an empty tensor cost no memory before they are written
+            new = (episodes.frames, episodes.actions, episodes.rewards)
+            self._held = Episodes(*(x.new_empty((self.capacity, *x.shape[1:])) for x in new))
+        held = self._held
+        for i in range(len(episodes.rewards)):
+            place = self._count % self.capacity
+            held.frames[place] = episodes.frames[i]
+            held.actions[place] = episodes.actions[i]
+            held.rewards[place] = (episodes.rewards[i] - self._low) / (self._high - self._low)
+            self._count += 1
+
+    def sample(self, size: int, pad: int = 0) -> Batch:
+        """B = `size` stretches of H steps; frames are shifted by up to `pad` pixels, each observation by its own.
+
+        Raises:
+            RuntimeError: If no episode is held.
+        """
+        if self._held is None:
+            raise RuntimeError("the replay holds no episode yet: add some before drawing from it")
+        held, horizon = self._held, self.horizon
+        length = held.actions.shape[1]
+        episode = torch.randint(len(self), (size, 1), generator=self.generator)
+        begin = torch.randint(length - horizon + 1, (size, 1), generator=self.generator)
+        steps = begin + torch.arange(horizon)
+        frames = held.frames[episode, begin + torch.arange(horizon + self.stack)]  # [B, H + stack, ...]
+        observations = stacked(frames, self.stack, pad, self.generator)
+        action, reward = held.actions[episode, steps], held.rewards[episode, steps]
+        return Batch(
+            observations[0], observations[1:], action.transpose(0, 1).contiguous(), reward.T.unsqueeze(2).contiguous()
+        )
+
+
+def stacked(frames: Tensor, stack: int, pad: int = 0, generator: torch.Generator | None = None) -> Tensor:
+    """Observations [n, B, ...] of frames [B, n - 1 + stack, ...], each the frames up to it along their first dimension.
+
+    With `pad`, observation (i, b) is moved by a shift of its own, up to `pad` pixels each way, and the border repeated:
+    the paper's augmentation with the whole-pixel shifts that it draws, as copies of bytes.
+    """
+    count = frames.shape[1] - stack + 1
+    if not pad:
+        return torch.stack([frames[:, i : i + stack].flatten(1, 2) for i in range(count)])
+    size = frames.shape[-1]
+    inside = torch.arange(-pad, size + pad).clamp(0, size - 1)
+    padded = frames.index_select(-2, inside).index_select(-1, inside)
+    shifts = torch.randint(2 * pad + 1, (count, len(frames), 2), generator=generator).tolist()
+    result = frames.new_empty((count, len(frames), stack, *frames.shape[2:]))
+    for i, row in enumerate(shifts):
+        for b, (x, y) in enumerate(row):
+            result[i, b] = padded[b, i : i + stack, :, y : y + size, x : x + size]
+    return result.flatten(2, 3)

@@ -1,0 +1,172 @@
+"""The fast update against the literal one, number by number, and what it tells whoever watches."""
+
+import copy
+
+import pytest
+import torch
+from literal_tdmpc import LiteralTDMPC, shifted
+
+from prune_env.targets.tdmpc import Batch, Learning
+from prune_env.targets.tdmpc.networks import ControllerNet, explore, pixel_encoder, state_encoder
+from prune_env.targets.tdmpc.replay import stacked
+from prune_env.targets.tdmpc.update import model_loss, policy_loss, update
+
+HORIZON, SIZE, ACTIONS = 3, 80, 2  # more images than one chunk holds
+
+
+def controller(observation, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    encoder = state_encoder(5, 12, 8) if observation == "state" else pixel_encoder(3, 16, 4, (5, 3), 8)
+    net = ControllerNet(encoder, 8, ACTIONS, 16, generator)
+    with torch.no_grad():  # heads that start at zero would hide mistakes
+        for head in (net.reward, net.q1, net.q2):
+            head[-1].weight.normal_(generator=generator)
+    for name, twin in net.twins:
+        twin.load_state_dict(net.get_submodule(name).state_dict())
+    return net
+
+
+def batch_of(observation, seed):
+    g = torch.Generator().manual_seed(seed)
+    if observation == "state":
+        seen = torch.randn(HORIZON + 1, SIZE, 5, generator=g)
+    else:
+        seen = torch.randint(256, (HORIZON + 1, SIZE, 3, 16, 16), dtype=torch.uint8, generator=g)
+    action = 2 * torch.rand(HORIZON, SIZE, ACTIONS, generator=g) - 1
+    reward = 3 * torch.rand(HORIZON, SIZE, 1, generator=g)
+    return Batch(seen[0], seen[1:], action, reward), torch.randn(2 * HORIZON + 1, SIZE, ACTIONS, generator=g)
+
+
+def optimizers_of(net):
+    rest = [p for name, p in net.named_parameters() if not name.startswith("pi.")]
+    return torch.optim.Adam(rest, lr=1e-3, fused=True), torch.optim.Adam(net.pi.parameters(), lr=1e-3, fused=True)
+
+
+def ignore(optimizer):
+    pass
+
+
+@pytest.mark.parametrize("observation", ["state", "pixels"])
+@pytest.mark.parametrize("clip", [10.0, 0.5])
+def test_agrees_with_the_literal_update(observation, clip):
+    net, learning = controller(observation), Learning(clip=clip, tau=0.1)
+    literal = LiteralTDMPC(net, learning)
+    model_optimizer, pi_optimizer = optimizers_of(net)
+    for step in range(6):
+        batch, noise = batch_of(observation, step)
+        ours = update(net, model_optimizer, pi_optimizer, batch, noise, ignore, learning)
+        assert float(ours) == pytest.approx(literal.update(*batch, noise), rel=1e-5)
+    for name, p in literal.model.named_parameters():
+        torch.testing.assert_close(net.get_parameter(name), p, rtol=0, atol=1e-5, msg=name)
+    for name, twin in net.twins:
+        for key, p in literal.slow.get_submodule(name).named_parameters():
+            torch.testing.assert_close(twin.get_parameter(key), p, rtol=0, atol=1e-5, msg=f"slow {name}.{key}")
+    assert int(net.updates) == 6
+
+
+def test_updates_change_everything_but_by_little():
+    net = controller("state")
+    before = copy.deepcopy(net)
+    batch, noise = batch_of("state", 0)
+    update(net, *optimizers_of(net), batch, noise, ignore, Learning())
+    moved = {name: (p - before.get_parameter(name)).abs().max() for name, p in net.named_parameters()}
+    assert all(0 < m < 2e-3 for m in moved.values()), moved
+    for name, twin in net.twins:  # a hundredth of the way
+        now, then = net.get_submodule(name), before.get_submodule(name)
+        for p, new, old in zip(twin.parameters(), now.parameters(), then.parameters(), strict=True):
+            torch.testing.assert_close(p, old + 0.01 * (new - old))
+
+
+def test_slow_copies_move_every_second_update():
+    net = controller("state")
+    optimizers, moved = optimizers_of(net), []
+    for step in range(4):
+        before = copy.deepcopy(net.twin("q1")).state_dict()
+        batch, noise = batch_of("state", step)
+        update(net, *optimizers, batch, noise, ignore, Learning())
+        moved.append(any(not torch.equal(t, before[k]) for k, t in net.twin("q1").state_dict().items()))
+    assert moved == [True, False, True, False]
+
+
+def test_each_optimizer_is_shown_its_own_complete_gradients_once():
+    net = controller("state")
+    model_optimizer, pi_optimizer = optimizers_of(net)
+    batch, noise = batch_of("state", 0)
+    reference = copy.deepcopy(net)
+    loss, _ = model_loss(reference, batch, noise[:HORIZON], Learning())
+    (loss / HORIZON).backward()
+    shown = []
+
+    def look(optimizer):
+        shown.append((optimizer, {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}))
+
+    update(net, model_optimizer, pi_optimizer, batch, noise, look, Learning(clip=1e-3))
+    assert [optimizer for optimizer, _ in shown] == [model_optimizer, pi_optimizer]
+    (_, first), (_, second) = shown
+    assert {n.partition(".")[0] for n in first} == {"encoder", "dynamics", "reward", "q1", "q2"}
+    for name, gradient in first.items():  # not yet clipped
+        torch.testing.assert_close(gradient, reference.get_parameter(name).grad)
+    changed = {n.partition(".")[0] for n, g in second.items() if n not in first}
+    assert changed == {"pi"} and all(second[f"pi.{n}"].abs().sum() > 0 for n, _ in net.pi.named_parameters())
+
+
+def test_the_loss_is_the_formula_by_hand():
+    """One step, one sample, identity-like networks: every number can be checked with a pencil."""
+    net = ControllerNet(torch.nn.Sequential(torch.nn.Linear(1, 1)), 1, 1, 1, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for p in [*net.parameters(), *(p for _, twin in net.twins for p in twin.parameters())]:
+            p.zero_()
+        net.encoder[0].weight.fill_(1.0)  # z = observation; the slow encoder says 0
+        for head, bias in ((net.dynamics, 0.5), (net.reward, 2.0), (net.q1, 3.0), (net.q2, 4.0)):
+            head[-1].bias.fill_(bias)
+        net.twin("q1")[-1].bias.fill_(7.0)
+        net.twin("q2")[-1].bias.fill_(6.0)
+    one = torch.ones(1, 1)
+    batch = Batch(one, one.expand(1, 1, 1), one.expand(1, 1, 1), one.expand(1, 1, 1))
+    loss, latents = model_loss(net, batch, torch.zeros(1, 1, 1), Learning(discount=0.5))
+    # latents 0.5 against 0; reward 2 against 1; values 3 and 4 against 1 + 0.5 * 6
+    assert loss.item() == pytest.approx(2 * 0.25 + 0.5 * 1 + 0.1 * (1 + 0))
+    torch.testing.assert_close(latents, torch.tensor([1.0, 0.5]).view(2, 1, 1))
+    # minus min(3, 4) at both latents, the second at half the weight
+    assert policy_loss(net, latents, torch.zeros(2, 1, 1), Learning()).item() == pytest.approx(-4.5)
+
+
+def test_no_sample_weighs_more_than_the_limit():
+    net = controller("state")
+    batch, noise = batch_of("state", 0)
+    loss, _ = model_loss(net, batch._replace(reward=batch.reward + 1e6), noise[:HORIZON], Learning())
+    assert loss.item() < 2.6 * 1e4 + 1
+
+
+def test_bfloat16_is_near():
+    net = controller("pixels")
+    batch, noise = batch_of("pixels", 0)
+    exact, _ = model_loss(net, batch, noise[:HORIZON], Learning())
+    rough, _ = model_loss(net, batch, noise[:HORIZON], Learning(bfloat16=True))
+    assert rough.item() == pytest.approx(exact.item(), rel=0.05)
+
+
+def test_noise_is_cut_and_actions_stay_within_bounds():
+    actions = torch.tensor([0.0, 0.0, 0.9, -0.9], requires_grad=True)
+    noisy = explore(actions, torch.tensor([1.0, 100.0, 100.0, -100.0]), 0.05)
+    torch.testing.assert_close(noisy, torch.tensor([0.05, 0.3, 1.0, -1.0]), atol=2e-6, rtol=0)
+    noisy.sum().backward()
+    assert torch.equal(actions.grad, torch.ones(4))
+
+
+# ---------------------------------------------------------------------- frames
+def test_stacking_takes_the_frames_up_to_each_observation():
+    frames = torch.arange(2 * 5, dtype=torch.uint8).view(2, 5, 1, 1, 1)
+    seen = stacked(frames, 3)
+    assert seen.shape == (3, 2, 3, 1, 1)
+    assert seen[:, 0].flatten(1).tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+
+
+@pytest.mark.parametrize(("size", "pad"), [(16, 1), (21, 3)])
+def test_shifted_copies_are_the_papers_shifts(size, pad):
+    frames = torch.randint(256, (5, 4, 2, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    ours = stacked(frames, 3, pad, torch.Generator().manual_seed(1))
+    shift = torch.randint(2 * pad + 1, (2, 5, 2), generator=torch.Generator().manual_seed(1))
+    for i, plain in enumerate(stacked(frames, 3)):
+        expected = shifted(plain.float(), shift[i], pad)
+        torch.testing.assert_close(ours[i].float(), expected, atol=0.02, rtol=0)
