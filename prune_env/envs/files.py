@@ -26,10 +26,18 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(scratch, _default_mode())  # noqa: PTH101  # mkstemp makes files that nobody else may read
         Path(scratch).replace(path)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
         raise
+
+
+def _default_mode() -> int:
+    """What `open` would have given the file."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def canonical_json(value: Any) -> str:

@@ -123,3 +123,9 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path
     monkeypatch.delenv("PRUNE_ENV_CACHE")
     assert "prune_env" in str(cache_folder())
+
+
+def test_written_files_have_the_usual_mode(tmp_path):
+    write_atomically(tmp_path / "ours", b"")
+    (tmp_path / "theirs").write_bytes(b"")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "theirs").stat().st_mode
