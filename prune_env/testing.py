@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from prune_env.benchmark.policies import Policy, make_policy
-from prune_env.envs import PruningEnv
+from prune_env.envs import PruningEnv, canonical_json
 from prune_env.groups import Grouping, Surgeon, discover
 from prune_env.targets import Split, Target, make_target
+
+_LONG_ENOUGH = 500  # batches after which a stream that has not ended is taken to be endless
 
 
 class CheckError(AssertionError):
@@ -69,6 +71,7 @@ def check_target(name: str | Target, **options: Any) -> TargetReport:
 
 def _stages(target: Target, report: TargetReport) -> Iterator[None]:
     _attempt(report, "the target cannot be pickled", lambda: pickle.loads(pickle.dumps(target)))
+    _attempt(report, "settings() must be JSON", lambda: canonical_json(target.settings()))
     model = _check_build(target, report)
     yield
     _check_trace(target, model, report)
@@ -79,6 +82,10 @@ def _stages(target: Target, report: TargetReport) -> Iterator[None]:
     if report.grouping is not None and not len(report.grouping):
         reasons = "; ".join(f"{g.name}: {g.reason}" for g in report.grouping.locked)
         report.problems.append(f"no group can be pruned: {reasons}")
+    yield
+    _check_batches(target, report)
+    yield
+    _check_loss(target, model, report)
     yield
     _check_training(target, model, report)
     yield
@@ -145,8 +152,44 @@ def _tensors(nest: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
+def _check_batches(target: Target, report: TargetReport) -> None:
+    def first_and_last() -> tuple[Any, Any]:
+        batches = target.batches(torch.Generator().manual_seed(0))
+        try:
+            first = last = next(batches)
+            for _ in range(min(target.steps_per_epoch, _LONG_ENOUGH)):
+                last = next(batches)
+        except StopIteration:
+            raise ValueError("it must be endless, and begin another epoch where one ends") from None
+        return first, last
+
+    one, other = (_attempt(report, "batches(generator) fails", first_and_last) for _ in range(2))
+    if report.problems:
+        del report.problems[1:]  # the second attempt has failed like the first
+    elif any(not torch.equal(a, b) for a, b in zip(_tensors(one), _tensors(other), strict=True)):
+        report.problems.append(
+            "batches(generator) must be reproducible: draw with the generator that is passed, not with torch's own"
+        )
+
+
+def _check_loss(target: Target, model: nn.Module, report: TargetReport) -> None:
+    def compute() -> Any:
+        return target.loss(model.train(), next(target.batches(torch.Generator().manual_seed(0))))
+
+    loss = _attempt(report, "loss(model, batch) fails", compute)
+    if report.problems:
+        return
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        report.problems.append(f"loss(model, batch) must return a scalar tensor; got {got}")
+    elif not math.isfinite(value := float(loss.detach())):
+        report.problems.append(f"the loss of a fresh model is {value}")
+
+
 def _check_training(target: Target, model: nn.Module, report: TargetReport) -> None:
-    optimizers = target.optimizers(model)
+    optimizers = _attempt(report, "optimizers(model) fails", lambda: target.optimizers(model))
+    if optimizers is None:
+        return
     batches = target.batches(torch.Generator().manual_seed(0))
     model.train()
     called: list[torch.optim.Optimizer] = []
@@ -167,8 +210,6 @@ def _check_training(target: Target, model: nn.Module, report: TargetReport) -> N
         return
     if not isinstance(loss, Tensor) or loss.numel() != 1 or loss.requires_grad:
         report.problems.append("training_step must return the scalar loss as a detached tensor")
-    elif not math.isfinite(float(loss)):
-        report.problems.append(f"the loss of a fresh model is {float(loss)}")
     if [id(o) for o in called] != [id(o) for o in optimizers]:
         report.problems.append("training_step must call after_backward(optimizer) once for each optimizer, in order")
     if without:
@@ -183,10 +224,13 @@ def _check_score(target: Target, model: nn.Module, report: TargetReport) -> None
             continue
         if not isinstance(score, float):
             report.problems.append(f"score(model, {split!r}) must return a float; got {type(score).__name__}")
+        elif not math.isfinite(score):
+            report.problems.append(f"score(model, {split!r}) of a fresh model is {score}")
         elif target.score(model, split) != score:
             report.problems.append(f"score(model, {split!r}) must give the same number when asked again")
-        if not math.isfinite(target.floor(split)):
-            report.problems.append(f"floor({split!r}) must be finite")
+        floor = _attempt(report, f"floor({split!r}) fails", partial(target.floor, split))
+        if floor is not None and not math.isfinite(floor):
+            report.problems.append(f"floor({split!r}) must be finite; got {floor}")
 
 
 def _check_cut(target: Target, model: nn.Module, report: TargetReport) -> None:
@@ -228,12 +272,22 @@ def check_policy(policy: str | Policy, env: PruningEnv) -> None:
     Raises:
         CheckError: If an answer has the wrong shape, type or range, or changes what it was given.
     """
+    env = env.unwrapped  # type: ignore[assignment]  # gym.make gives it wrapped
     made = make_policy(policy, env) if isinstance(policy, str) else policy
+    problems = [
+        f"a policy says whether it is {name}, True or False"
+        for name in ("privileged", "learned")
+        if not isinstance(getattr(made, name, None), bool)
+    ]
+    if getattr(made, "privileged", False) and not hasattr(made, "attach"):
+        problems.append("a privileged policy needs attach(view), by which it is shown the network")
+    if problems:
+        raise CheckError("\n".join(problems))
     observation, _ = env.reset(seed=0, options={"budget": 0.5})
     if made.privileged:
         made.attach(env.view)  # type: ignore[attr-defined]
     given = observation.copy()
-    problems = _answer_problems(made, observation, (len(env.group_names),), env.max_ratio)
+    problems += _answer_problems(made, observation, (len(env.group_names),), env.max_ratio)
     if not made.privileged:
         batch = np.stack([observation, observation])
         problems += _answer_problems(made, batch, (2, len(env.group_names)), env.max_ratio)
@@ -244,7 +298,10 @@ def check_policy(policy: str | Policy, env: PruningEnv) -> None:
 
 
 def _answer_problems(policy: Policy, observation: np.ndarray, shape: tuple[int, ...], most: float) -> list[str]:
-    answer = policy.predict(observation, None, None, True)
+    try:
+        answer = policy.predict(observation, None, None, True)
+    except Exception as error:
+        return [f"predict() fails for an observation {observation.shape}: {type(error).__name__}: {error}"]
     if not isinstance(answer, tuple) or len(answer) != 2:
         return [f"predict() must return (action, state); got {type(answer).__name__}"]
     action = answer[0]
