@@ -1,0 +1,405 @@
+"""The checks for people who extend the package: sound targets and policies pass, each kind of mistake is named."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from baselines import Random, Uniform, global_l2
+from prune_env import Target
+from prune_env.testing import CheckError, check_policy, check_target
+
+
+def seeded(model, generator):
+    """Draw all weights of a model with a generator."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 3)
+    return model
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 8), nn.ReLU())
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+class Sound(Target):
+    """Three numbers out of six; everything below breaks one method of it."""
+
+    components = ("body", "head")
+    dense_steps = 20
+    steps_per_epoch = 5
+
+    def build(self, generator):
+        return seeded(Net(), generator)
+
+    def trace(self, model):
+        return model(torch.zeros(1, 6))
+
+    def batches(self, generator):
+        while True:
+            yield torch.randn(4, 6, generator=generator)
+
+    def loss(self, model, batch):
+        return (model(batch) - batch[:, :3]).square().mean()
+
+    def score(self, model, split):
+        with torch.no_grad():
+            return -float((model(torch.ones(2, 6)) - 1).square().mean())
+
+
+class Holding(Net):
+    def forward(self, x):
+        return self.head(self.body(x).view(-1, 2, 4).flatten(1))
+
+
+class WidthInForward(Sound):
+    def build(self, generator):
+        return seeded(Holding(), generator)
+
+
+class Bystander(Net):
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return super().forward(x) + 0 * self.unused(torch.zeros(2)).sum().detach()
+
+
+class Surprising(Sound):
+    def build(self, generator):
+        return seeded(Bystander(), generator)
+
+
+# ---------------------------------------------------------------------- mistakes, one each
+class WrongComponent(Sound):
+    components = ("body", "tail")
+
+
+class NoComponents(Sound):
+    components = ()
+
+
+class GlobalRandomness(Sound):
+    def build(self, generator):
+        return Net()
+
+
+class NoModule(Sound):
+    def build(self, generator):
+        return Net(), torch.optim.Adam
+
+
+class BrokenBuild(Sound):
+    def build(self, generator):
+        return nn.Linear(6, 3)(torch.zeros(5))
+
+
+class NotPicklable(Sound):
+    def __init__(self):
+        self.activation = lambda x: x
+
+
+class SettingsNoJson(Sound):
+    def settings(self):
+        return {"device": torch.device("cpu")}
+
+
+class TraceMissing(Sound):
+    trace = Target.trace
+
+
+class TraceReturnsNothing(Sound):
+    def trace(self, model):
+        model(torch.zeros(1, 6))
+
+
+class TraceNotFinite(Sound):
+    def trace(self, model):
+        return model(torch.zeros(1, 6)) / 0
+
+
+class NothingToPrune(Sound):
+    def build(self, generator):
+        model = Net()
+        model.body = nn.Identity()
+        model.head = nn.Linear(6, 3)
+        return seeded(model, generator)
+
+
+class OneEpochOnly(Sound):
+    def batches(self, generator):
+        return iter(torch.randn(5, 4, 6, generator=generator))
+
+
+class NoBatches(Sound):
+    batches = Target.batches
+
+
+class GlobalBatches(Sound):
+    def batches(self, generator):
+        while True:
+            yield torch.randn(4, 6)
+
+
+class LossPerSample(Sound):
+    def loss(self, model, batch):
+        return (model(batch) - batch[:, :3]).square().mean(1)
+
+
+class LossAsNumber(Sound):
+    def loss(self, model, batch):
+        return float(super().loss(model, batch).detach())
+
+
+class LossInfinite(Sound):
+    def loss(self, model, batch):
+        return super().loss(model, batch) / 0
+
+
+class OptimizerOfNothing(Sound):
+    def optimizers(self, model):
+        return [torch.optim.Adam([])]
+
+
+class ForgetsHook(Sound):
+    def training_step(self, model, optimizers, batch, after_backward):
+        return super().training_step(model, optimizers, batch, lambda optimizer: None)
+
+
+class CallsHookTwice(Sound):
+    def training_step(self, model, optimizers, batch, after_backward):
+        after_backward(optimizers[0])
+        return super().training_step(model, optimizers, batch, after_backward)
+
+
+class LossAttached(Sound):
+    def training_step(self, model, optimizers, batch, after_backward):
+        super().training_step(model, optimizers, batch, after_backward)
+        return self.loss(model, batch)
+
+
+class ScoreIsTensor(Sound):
+    def score(self, model, split):
+        return torch.tensor(super().score(model, split))
+
+
+class ScoreIsRandom(Sound):
+    def score(self, model, split):
+        return float(torch.rand(()))
+
+
+class ScoreIsNan(Sound):
+    def score(self, model, split):
+        return float("nan")
+
+
+class ScoreForgetsTest(Sound):
+    def score(self, model, split):
+        return {"validation": 1.0}[split]
+
+
+class FloorInfinite(Sound):
+    def floor(self, split):
+        return -float("inf")
+
+
+class WrongTwice(Sound):
+    def score(self, model, split):
+        return 1
+
+    def floor(self, split):
+        return float("nan")
+
+
+class WidthInLoss(Sound):
+    """The trace is sound, so only a cut shows that the loss holds on to the width of the latent."""
+
+    def loss(self, model, batch):
+        return super().loss(model, batch) + model.body(batch).view(-1, 4, 8).square().mean()
+
+
+class WidthInScore(Sound):
+    def score(self, model, split):
+        with torch.no_grad():
+            return -float((model.body(torch.ones(2, 6)) * torch.ones(8)).mean())
+
+
+class HeldOutInTraining(Sound):
+    def variants(self, split):
+        return [{"size": 1}, {"size": 2}] if split == "train" else [{"size": 3}, {"size": 2}]
+
+
+class NoVariants(Sound):
+    def variants(self, split):
+        return []
+
+
+MISTAKES = {
+    WrongComponent: r"components must name children.*\['tail'\] not among \['body', 'head'\]",
+    NoComponents: "components must name children.*none given",
+    GlobalRandomness: r"build\(generator\) must be reproducible",
+    NoModule: r"build\(generator\) must return an nn\.Module; got tuple",
+    BrokenBuild: r"build\(generator\) fails: RuntimeError",
+    NotPicklable: "the target cannot be pickled",
+    SettingsNoJson: r"settings\(\) must be JSON: TypeError.*device",
+    TraceMissing: r"trace\(model\) fails: NotImplementedError: TraceMissing must implement trace",
+    TraceReturnsNothing: r"trace\(model\) must return the outputs",
+    TraceNotFinite: r"trace\(model\) returns values that are not finite",
+    NothingToPrune: "no group can be pruned: .*output",
+    OneEpochOnly: r"batches\(generator\) fails: .*must be endless",
+    NoBatches: r"batches\(generator\) fails: NotImplementedError: NoBatches must implement batches",
+    GlobalBatches: r"batches\(generator\) must be reproducible",
+    LossPerSample: r"loss\(model, batch\) must return a scalar tensor; got shape \(4,\)",
+    LossAsNumber: r"loss\(model, batch\) must return a scalar tensor; got float",
+    LossInfinite: "the loss of a fresh model is inf",
+    OptimizerOfNothing: r"optimizers\(model\) fails: ValueError: optimizer got an empty parameter list",
+    ForgetsHook: r"training_step must call after_backward\(optimizer\) once",
+    CallsHookTwice: r"training_step must call after_backward\(optimizer\) once",
+    LossAttached: "training_step must return the scalar loss as a detached tensor",
+    ScoreIsTensor: r"score\(model, 'validation'\) must return a float; got Tensor",
+    ScoreIsRandom: r"score\(model, 'validation'\) must give the same number when asked again",
+    ScoreIsNan: r"score\(model, 'validation'\) of a fresh model is nan",
+    ScoreForgetsTest: r"score\(model, 'test'\) fails: KeyError",
+    FloorInfinite: r"floor\('validation'\) must be finite; got -inf",
+    WidthInLoss: "fails after half of its channels are gone.*hold on to a width.*shape",
+    WidthInScore: "fails after half of its channels are gone.*hold on to a width.*size",
+    HeldOutInTraining: r"variants held out must not occur in training; \[{'size': 2}\] do",
+    NoVariants: r"variants\(split\) must return at least one set of options",
+}
+
+
+def test_a_sound_target_passes_and_is_described():
+    report = check_target(Sound())
+    assert report.problems == [] and report.notes == []
+    assert [(g.name, g.kind, g.channels) for g in report.grouping] == [
+        ("body.0", "component", 10),
+        ("body.2", "coupling", 8),
+    ]
+    assert "2 groups can be pruned" in str(report) and "head: locked, since" in str(report)
+
+
+def test_the_autoencoder_passes_by_name():
+    report = check_target("autoencoder", latent_dim=4)
+    assert len(report.grouping) == 7 and report.notes == []
+
+
+@pytest.mark.parametrize("mistaken", MISTAKES)
+def test_a_mistake_is_named(mistaken):
+    with pytest.raises(CheckError, match=f"(?s){MISTAKES[mistaken]}") as raised:
+        check_target(mistaken())
+    assert str(raised.value).startswith("problem: ")
+    assert len([line for line in str(raised.value).splitlines() if line.startswith("problem")]) <= 2
+
+
+def test_a_model_that_holds_on_to_a_width_is_never_taken_for_sound():
+    """In the forward pass itself the width is seen by discovery, which locks the group or finds nothing to prune."""
+    try:
+        report = check_target(WidthInForward())
+    except CheckError as error:
+        assert "no group can be pruned" in str(error) or "hold on to a width" in str(error)
+    else:
+        assert "body.2" in [group.name for group in report.grouping.locked]
+
+
+def test_what_may_surprise_is_noted():
+    notes = "\n".join(check_target(Surprising()).notes)
+    assert "outside all components are never pruned: unused.weight" in notes
+    assert "get no gradient from training_step: unused.bias, unused.weight" in notes
+
+
+def test_all_problems_of_a_stage_are_listed():
+    with pytest.raises(CheckError) as raised:
+        check_target(WrongTwice())
+    assert str(raised.value).count("must return a float; got int") == 2
+    assert str(raised.value).count("must be finite; got nan") == 2
+
+
+# ---------------------------------------------------------------------- policies
+@pytest.fixture(scope="module")
+def env():
+    options = {"hidden_layers": 1, "latent_dim": 4, "learning_rate": 0.01, "dense_steps": 60}
+    return gym.make("PruneEnv/Autoencoder-v0", rounds=1, steps_per_round=1, max_ratio=0.8, **options).unwrapped
+
+
+class Answering(Uniform):
+    """Uniform, but the answer is passed through a function first."""
+
+    def __init__(self, env, change):
+        super().__init__(env)
+        self.change = change
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=True):
+        action, state = super().predict(observation, state)
+        return self.change(action, state, observation)
+
+
+def altered(action, state, observation):
+    observation[0] = 7
+    return action, state
+
+
+def single_only(action, state, observation):
+    if observation.ndim > 1:
+        raise IndexError("too many dimensions")
+    return action, state
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda a, s, o: a, r"must return \(action, state\); got ndarray"),
+        (lambda a, s, o: (a, s, o), r"must return \(action, state\); got tuple"),
+        (lambda a, s, o: (a.tolist(), s), r"must be an array \(3,\); got \(3,\)"),
+        (lambda a, s, o: (a[..., :2], s), r"must be an array \(3,\); got \(2,\)"),
+        (lambda a, s, o: (a.reshape(-1)[:3], s), r"for an observation \(2, .*\) the action must be an array \(2, 3\)"),
+        (lambda a, s, o: (a * 2, s), r"ratios must lie in \[0, 0\.8\]; got 1\.0"),
+        (lambda a, s, o: (a - 1, s), r"ratios must lie in \[0, 0\.8\]; got -0\.5"),
+        (lambda a, s, o: (a * np.nan, s), r"ratios must lie in \[0, 0\.8\]; got nan"),
+        (altered, r"predict\(\) changed the observation"),
+        (single_only, r"predict\(\) fails for an observation \(2, .*IndexError: too many dimensions"),
+    ],
+)
+def test_a_mistaken_answer_is_named(env, change, said):
+    with pytest.raises(CheckError, match=said):
+        check_policy(Answering(env, change), env)
+
+
+def test_sound_policies_pass_in_person_by_name_and_through_wrappers(env):
+    check_policy(Uniform(env), env)
+    check_policy(Random(env), gym.wrappers.TimeLimit(env, 5))
+    check_policy("global-fisher", env)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"privileged": None}, "whether it is privileged"),
+        ({"learned": "no"}, "whether it is learned"),
+        ({"privileged": True}, r"needs attach\(view\)"),
+    ],
+)
+def test_a_policy_says_what_it_is(env, attributes, said):
+    made = type("Unsaid", (Uniform,), attributes)(env)
+    with pytest.raises(CheckError, match=said):
+        check_policy(made, env)
+
+
+def test_a_privileged_policy_is_shown_the_network_first(env):
+    policy = global_l2(env)
+    check_policy(policy, env)
+    assert policy._view is not None
+
+
+def test_an_unknown_name_is_no_check_error(env):
+    with pytest.raises(ValueError, match="unknown policy 'fischer'"):
+        check_policy("fischer", env)
+    with pytest.raises(ValueError, match="unknown target 'autoencodr'"):
+        check_target("autoencodr")
