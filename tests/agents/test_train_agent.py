@@ -53,6 +53,12 @@ def test_the_learning_curve_has_a_row_for_each_evaluation(trained):
     assert (curve["ep_lengths"] == 1).all()
 
 
+def test_every_evaluation_is_over_the_same_episodes(train, tmp_path):
+    train(tmp_path / "ppo", hyperparams={**SMALL_PPO, "learning_rate": 0.0})  # an agent that learns nothing
+    first, second = evaluations(tmp_path / "ppo")["results"]
+    assert first.tolist() == second.tolist() and first[0] != first[1]
+
+
 def test_tensorboard_shows_sparsity_retained_score_and_ratios(trained, env):
     logged = scalars(trained / "tensorboard")
     for tag in ("pruning/sparsity", "pruning/retained", "pruning/budget", "pruning/collapsed", "eval/mean_reward"):
