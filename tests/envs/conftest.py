@@ -5,7 +5,7 @@ import pytest
 
 import prune_env  # noqa: F401
 
-QUICK = {"dense_steps": 120, "learning_rate": 0.005, "steps_per_round": 2, "latent_dim": 4}
+QUICK = {"dense_steps": 120, "learning_rate": 0.005, "steps_per_round": 2, "latent_dim": 4, "batch_size": 32}
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from prune_env.envs import ENVIRONMENTS, OBJECTIVES, PruningEnv
 from prune_env.envs.observation import FORMS
 from prune_env.targets.data import DataError
 
-QUICK = {"dense_steps": 120, "learning_rate": 0.005, "steps_per_round": 2, "latent_dim": 4}
+QUICK = {"dense_steps": 120, "learning_rate": 0.005, "steps_per_round": 2, "latent_dim": 4, "batch_size": 32}
 
 
 def make_or_skip(env_id, **options):
