@@ -56,7 +56,8 @@ class Classes:
     def groups(self) -> list[Group]:
         """All groups in the order of the data's way; those whose classes are locked are of kind "locked"."""
         found = [self._describe(slots, classes, positions) for slots, classes, positions in self._partition()]
-        reported = [group for group in found if group is not None] + list(self._unreached())
+        reported = [group for group in found if group is not None]
+        reported += self._unexplained({s.tensor for group in reported for s in group.slices})
         reported.sort(key=lambda group: self._when((group.root_slices or group.slices)[0].tensor))
         return _with_unique_names(reported)
 
@@ -120,12 +121,14 @@ class Classes:
         kind, owners = self.kind_of(slices)
         return Group(name, "locked" if reason else kind, owners, channels, root, tuple(slices), reason)
 
-    def _unreached(self) -> Iterator[Group]:
+    def _unexplained(self, explained: set[str]) -> Iterator[Group]:
+        """Weights that no operator with a rule has used."""
         for name, dim in self.slots:
-            if dim == 0 and name not in self.dense.order and len(self.dense.seeds[name]) > 1:
+            if dim == 0 and name not in explained and len(self.dense.seeds[name]) > 1:
                 positions = np.arange(len(self._labels(name, dim)))[:, None]
+                reason = self.locked(self.of(name, dim)) or _UNREACHED
                 layer = layer_of(name)
-                yield self._group(layer, layer, [Slice(name, dim, positions, "out")], len(positions), _UNREACHED)
+                yield self._group(layer, layer, [Slice(name, dim, positions, "out")], len(positions), reason)
 
     # ------------------------------------------------------------------ small things
     def _labels(self, tensor: str, dim: int) -> np.ndarray:

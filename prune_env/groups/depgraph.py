@@ -27,7 +27,6 @@ Slot = tuple[str, int]
 Proposal = dict[Slot, tuple[np.ndarray, np.ndarray]]
 """For each (tensor, dimension) positions and the root layer's channels that they belong to, int64 [C*K] both."""
 
-_MOST_MEMBERS = 2000
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.PReLU)
 _log = logging.getLogger(__name__)
 
@@ -38,11 +37,12 @@ def proposals(model: nn.Module, trace: Trace) -> list[Proposal]:
     names = {module: name for name, module in twin.named_modules()}
     found: list[Proposal] = []
     try:
-        with decomposed(), warnings.catch_warnings(), _bounded():
+        with decomposed(), warnings.catch_warnings(), _bounded() as group_type:
             warnings.simplefilter("ignore")
             graph = tp.DependencyGraph().build_dependency(
                 twin, torch.zeros(1), forward_fn=lambda m, _: _differentiable(trace(m)), verbose=False
             )
+            group_type.most = 4 * len(graph.module2node) + 50
             found += (_read(graph, group, names) for group in graph.get_all_groups())
     except Exception as error:  # it asserts, indexes and recurses its way through networks that it does not know
         _log.debug("torch-pruning gives up: %s: %s", type(error).__name__, error)
@@ -68,18 +68,20 @@ def _is(classes: Classes, group: Group, proposal: Proposal) -> bool:
 
 
 @contextmanager
-def _bounded() -> Iterator[None]:
-    """Stop it where it follows a loop for ever, as it does in an LSTM."""
+def _bounded() -> Iterator[Any]:
+    """Stop it where it follows a loop for ever, as it does in an LSTM; yields the type of group that counts."""
 
     class BoundedGroup(tp.dependency.Group):
+        most = 0
+
         def add_dep(self, dep: Any, idxs: Any) -> None:
-            if len(self) >= _MOST_MEMBERS:
+            if len(self) >= self.most:
                 raise RecursionError("a group without end")
             super().add_dep(dep, idxs)
 
     original, tp.dependency.graph.Group = tp.dependency.graph.Group, BoundedGroup
     try:
-        yield
+        yield BoundedGroup
     finally:
         tp.dependency.graph.Group = original
 
@@ -111,7 +113,9 @@ def _slots(graph: Any, dep: Any, names: dict[nn.Module, str]) -> Iterator[Slot]:
         if module.bias is not None and (outward or depthwise):
             yield f"{names[module]}.bias", 0
     elif isinstance(module, _NORMS):
-        tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        tensors: list[tuple[str, Tensor]] = [*module.named_parameters(recurse=False)]
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # it forgets the statistics of instance norms
+            tensors += module.named_buffers(recurse=False)
         yield from ((f"{names[module]}.{name}", tensor.dim() - 1) for name, tensor in tensors if tensor.numel() > 1)
     elif module in names:
         raise NotImplementedError(f"a layer of type {type(module).__name__}")

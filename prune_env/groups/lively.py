@@ -77,30 +77,39 @@ def _shaken(values: Tensor) -> Tensor:
     noise = torch.randn(values.shape).to(values)
     if bool((values > 0).all()):
         return values * torch.exp(0.3 * noise)
-    size = values.square().mean().sqrt()
+    size = _size(values)
     return values + noise * (0.3 * size if size > 0 else 0.1)
+
+
+def _size(values: Tensor) -> Tensor:
+    return values.square().mean().sqrt()
 
 
 @contextmanager
 def _balanced(model: nn.Module) -> Iterator[None]:
-    """While the context lasts, every layer that runs is rescaled so that its output has unit size."""
+    """While the context lasts, every layer that runs is rescaled: outputs have unit size, biases a tenth of it.
 
-    def rescale(module: Any, _: Any, output: Any) -> Any:
-        if not isinstance(output, Tensor) or not (size := float(output.detach().square().mean().sqrt())) > 0:
-            return None
-        with torch.no_grad():
-            for tensor in (module.weight, module.bias):
-                if tensor is not None:
-                    tensor.div_(size)
-        return output / size
+    Larger biases would drown in every layer a part of what comes from below, and after fifty layers all of it.
+    """
+
+    @torch.no_grad()
+    def rescale(module: Any, inputs: Any, output: Any) -> Any:
+        bias = torch.zeros(()) if module.bias is None else module.bias.clone()
+        if module.bias is not None:
+            module.bias.zero_()
+        size = _size(module.forward(*inputs))
+        if size > 0:
+            module.weight.div_(size)
+        if module.bias is not None:
+            module.bias.copy_(bias * (0.1 / _size(bias).clamp(min=1e-9)))
+        return module.forward(*inputs)
 
     layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))]
     handles = [
         m.register_forward_hook(rescale) for m in layers if isinstance(m._parameters.get("weight"), nn.Parameter)
     ]
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for handle in handles:
             handle.remove()

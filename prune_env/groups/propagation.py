@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from prune_env.groups.labels import UNKNOWN, Dim, Dims, Ledger, relabel
+from prune_env.groups.labels import UNKNOWN, Dim, Dims, Ledger, relabel, size_of
 from prune_env.groups.operators import moves_only, rule_of
 
 Trace = Callable[[nn.Module], Any]
@@ -61,6 +61,10 @@ class Propagation(TorchDispatchMode):
         self.seeds: dict[str, Dims] = {}
         for name, tensor in named_tensors(model):
             dims = seeds[name] if seeds else tuple(self.ledger.fresh(n) for n in tensor.shape)
+            if not _fits(dims, tensor):
+                raise MismatchError(
+                    f"{name} has the shape {tuple(tensor.shape)}, not that of the channels that are left"
+                )
             self.seeds[name] = dims
             self._names[id(tensor)] = name
             self._set(tensor, dims, weight=isinstance(tensor, nn.Parameter))
@@ -104,6 +108,11 @@ class Propagation(TorchDispatchMode):
 
     # ------------------------------------------------------------------ running
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if rule_of(func) is None:
+            with self:  # in inference mode, operators arrive whole that consist of others
+                whole = func.decompose(*args, **(kwargs or {}))
+            if whole is not NotImplemented:
+                return whole
         out = func(*args, **(kwargs or {}))
         outs = [t for t in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(t, Tensor)]
         if not outs:
@@ -127,7 +136,10 @@ class Propagation(TorchDispatchMode):
         if rule is not None:
             try:
                 dims = rule(self, bound, out)
-                return [dims] if isinstance(out, Tensor) else dims
+                dims = [dims] if isinstance(out, Tensor) else dims
+                if all(_fits(d, t) for d, t in zip(dims, outs, strict=True)):
+                    return dims
+                why = f"it passes {func._schema.name} with unexpected sizes"
             except Exception as error:
                 why = f"it passes {func._schema.name}, where it cannot be followed ({type(error).__name__}: {error})"
         elif not inputs:
@@ -200,6 +212,10 @@ def compare(expected: Record, got: Record) -> None:
         for one, other in zip(before, after, strict=True):
             if len(one) != len(other) or not all(_agree(x, y) for x, y in zip(one, other, strict=True)):
                 raise MismatchError("a tensor of the cut network holds other channels than it should")
+
+
+def _fits(dims: Dims, tensor: Tensor) -> bool:
+    return tensor.numel() == 0 or [size_of(dim) for dim in dims] == list(tensor.shape)
 
 
 def _agree(wanted: Dim, got: Dim) -> bool:

@@ -1,0 +1,132 @@
+"""A proof is worth what it can refute: every kind of wrong group must be caught."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from networks import PRUNABLE, Case, lin, net, seq
+from torch import nn
+
+from prune_env.groups import Group, Slice, discover
+from prune_env.groups.classes import Classes
+from prune_env.groups.lively import enliven
+from prune_env.groups.propagation import copied, propagate
+from prune_env.groups.verification import DryCut, Permutation, verify
+
+NAMES = (
+    "linear",
+    "batch norm",
+    "layer norm",
+    "residual",
+    "gate",
+    "concatenation of two, normalised",
+    "convolution, flatten, linear",
+    "recurrent dynamics, raw action first",
+    "GRU",
+)
+SOME = [case for case in PRUNABLE if case.name in NAMES]
+
+
+def prepared(case: Case) -> tuple[nn.Module, Classes, list[Group]]:
+    torch.manual_seed(0)
+    model = case.build().eval()
+    classes = Classes(propagate(model, case.trace)[0], case.components())
+    return model, classes, [group for group in classes.groups() if group.kind != "locked"]
+
+
+def shifted(s: Slice) -> Slice:
+    return replace(s, positions=np.roll(s.positions, 1, axis=0))
+
+
+@pytest.mark.parametrize("case", SOME, ids=lambda case: case.name)
+def test_true_groups_pass_both_trials(case: Case) -> None:
+    model, classes, groups = prepared(case)
+    assert verify(copied(model), case.trace, classes, groups) == {}
+
+
+@pytest.mark.parametrize("case", SOME, ids=lambda case: case.name)
+def test_permutation_notices_every_missing_and_every_mistaken_member(case: Case) -> None:
+    model, _, groups = prepared(case)
+    permutation = Permutation(copied(model), case.trace)
+    for group in groups:
+        assert permutation([group]) is None
+        for i, s in enumerate(group.slices):
+            others = group.slices[:i], group.slices[i + 1 :]
+            assert permutation([replace(group, slices=others[0] + others[1])]), f"without {s.tensor} {s.dim}"
+            assert permutation([replace(group, slices=(*others[0], shifted(s), *others[1]))]), f"{s.tensor} shifted"
+
+
+@pytest.mark.parametrize("case", SOME, ids=lambda case: case.name)
+def test_dry_cut_notices_every_missing_and_every_mistaken_member(case: Case) -> None:
+    model, classes, groups = prepared(case)
+    for group in groups:
+        for i, s in enumerate(group.slices):
+            others = group.slices[:i], group.slices[i + 1 :]
+            for wrong in (others[0] + others[1], (*others[0], shifted(s), *others[1])):
+                wrong_group = replace(group, slices=wrong)
+                assert DryCut(copied(model), case.trace, classes, [wrong_group])([wrong_group]), f"{s.tensor} {s.dim}"
+
+
+def test_two_halves_of_one_group_do_not_cover_for_each_other() -> None:
+    """With two channels both halves can only be swapped, which together is no mistake."""
+    build = net(lambda s, x: s.c(s.a(x) + s.b(x)), a=lin(4, 2), b=lin(4, 2), c=lin(2, 3))
+    case = Case("halves", build, ((1, 4),), {})
+    model, _, (group,) = prepared(case)
+    one = replace(group, name="one", slices=tuple(s for s in group.slices if s.layer == "a"))
+    other = replace(group, name="other", slices=tuple(s for s in group.slices if s.layer != "a"))
+    permutation = Permutation(copied(model), case.trace)
+    assert permutation([one, other]) is None
+    assert permutation([one])
+    assert permutation([other])
+
+
+def test_a_failing_group_is_named_and_the_others_pass() -> None:
+    build = net(lambda s, x: s.c(s.b(s.a(x)).view(len(x), 2, 3).flatten(1)), a=lin(4, 5), b=lin(5, 6), c=lin(6, 2))
+    grouping = discover(build(), lambda m: m(torch.zeros(1, 4)), ("a", "b", "c"))
+    assert grouping.names == ("a",)
+    assert "dry cut" in grouping["b"].reason
+
+
+def test_groups_that_fail_only_together_are_locked_together() -> None:
+    """Both lose channels alone without harm, but the network allows only one of them to be narrow."""
+
+    def forward(s: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        if s.a.out_features < 6 and s.b.out_features < 6:
+            raise RuntimeError("too narrow")
+        return s.c(s.a(x)) + s.d(s.b(x))
+
+    build = net(forward, a=lin(4, 6), b=lin(4, 6), c=lin(6, 2), d=lin(6, 2))
+    grouping = discover(build(), lambda m: m(torch.zeros(1, 4)), ("a", "b", "c", "d"))
+    assert len(grouping) == 0
+    assert grouping["a"].reason == "together with other groups a dry cut fails with RuntimeError: too narrow"
+
+
+def test_a_lively_network_hides_nothing() -> None:
+    """Zeros for weights and inputs, and a depth that lets signals vanish."""
+    depth = 60
+    build = net(lambda s, x: s.b(s.a(x)), a=seq(*[seq(lin(24, 24), nn.ReLU)] * depth), b=lin(24, 3))
+    torch.manual_seed(0)
+    model = build().eval()
+    nn.init.zeros_(model.b.weight)
+    run = enliven(model, lambda m: m(torch.zeros(1, 24)))
+    (before,) = run()
+    assert before.abs().max() > 1e-3
+    with torch.no_grad():
+        model.a[0][0].weight.copy_(model.a[0][0].weight.roll(1, 0))
+    (after,) = run()
+    assert (after - before).abs().max() > 1e-3 * before.abs().max()
+
+
+def test_noise_that_the_network_draws_is_held_still() -> None:
+    build = net(lambda s, x: s.b(s.a(x) + torch.randn_like(s.a(x))), a=lin(4, 6), b=lin(6, 3))
+    assert discover(build(), lambda m: m(torch.zeros(1, 4)), ("a", "b")).names == ("a",)
+
+
+def test_an_even_input_that_must_stay_even_is_let_be() -> None:
+    """A random input would make the square root infinite."""
+    build = net(lambda s, x: s.b(s.a(x)) * x.sum().sqrt(), a=lin(4, 6), b=lin(6, 3))
+    grouping = discover(build(), lambda m: m(torch.ones(1, 4)), ("a", "b"))
+    assert grouping.names == ("a",)
