@@ -46,20 +46,23 @@ class Replay:
         stack: Frames in an observation.
         rewards: What the task's least and largest reward are; they are learnt as 0 and 1.
         generator: Draws stretches, shifts and noise, also for whoever acts for this replay.
+
+    Attributes:
+        lived: Episodes that were ever put in.
+        updates: How often it was learnt from.
     """
 
     def __init__(
         self, capacity: int, horizon: int, stack: int, rewards: tuple[float, float], generator: torch.Generator
     ):
         self.capacity, self.horizon, self.stack, self.generator = capacity, horizon, stack, generator
-        self.updates = 0
         self._low, self._high = rewards
-        self._count = 0
+        self.lived = self.updates = 0
         self._held: Episodes | None = None
 
     def __len__(self) -> int:
         """How many episodes are held."""
-        return min(self._count, self.capacity)
+        return min(self.lived, self.capacity)
 
     def add(self, episodes: Episodes) -> None:
         """Put in episodes, in place of the oldest if there is no room."""
@@ -68,11 +71,11 @@ class Replay:
             self._held = Episodes(*(x.new_empty((self.capacity, *x.shape[1:])) for x in new))
         held = self._held
         for i in range(len(episodes.rewards)):
-            place = self._count % self.capacity
+            place = self.lived % self.capacity
             held.frames[place] = episodes.frames[i]
             held.actions[place] = episodes.actions[i]
             held.rewards[place] = (episodes.rewards[i] - self._low) / (self._high - self._low)
-            self._count += 1
+            self.lived += 1
 
     def sample(self, size: int, pad: int = 0) -> Batch:
         """B = `size` stretches of H steps; frames are shifted by up to `pad` pixels, each observation by its own.

@@ -1,0 +1,133 @@
+"""Planning by model predictive path integral (MPPI) in the latent space, for many episodes at once.
+
+Algorithm 1 of arXiv 2203.04955: sequences drawn from a Gaussian compete with some that the policy proposes; the best
+ones, weighted by their value, make the next Gaussian.
+
+Letters: E episodes, N sequences (random ones first, then the policy's), K elites, H horizon [steps], A actions,
+L latent channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from prune_env.targets.tdmpc.networks import ControllerNet, explore
+
+_WIDEST = 2.0  # standard deviation of the first Gaussian
+
+
+class Plan(NamedTuple):
+    """What to do now, and where the next plan starts.
+
+    Attributes:
+        action: [E, A], in [-1, 1].
+        mean: Of the last Gaussian, [H, E, A].
+    """
+
+    action: Tensor
+    mean: Tensor
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Constants of planning; the defaults are for small networks, the paper's are 512, 6, 64 and horizon 5.
+
+    Attributes:
+        samples: Random sequences.
+        iterations: How often the Gaussian is refined.
+        elites: K.
+        horizon: H.
+        proposals: The policy's sequences, as a share of the samples.
+        temperature: How much better elites outweigh worse ones.
+        momentum: Share of the old mean in the new one.
+        std: Least standard deviation, and that of the policy's noise.
+        discount: Of rewards, per step.
+        noisy: Add the last Gaussian's noise to the action (to explore); it stays within the bounds.
+    """
+
+    samples: int = 64
+    iterations: int = 3
+    elites: int = 8
+    horizon: int = 3
+    proposals: float = 0.05
+    temperature: float = 0.5
+    momentum: float = 0.1
+    std: float = 0.05
+    discount: float = 0.99
+    noisy: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "iterations", "elites", "horizon"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.elites > self.samples:
+            raise ValueError(f"elites ({self.elites}) must not be more than samples ({self.samples})")
+
+    @torch.no_grad()
+    def __call__(self, net: ControllerNet, z: Tensor, last: Plan | None, generator: torch.Generator) -> Plan:
+        """Plan from latents z [E, L].
+
+        Args:
+            net: The controller.
+            z: Latents of what is seen now.
+            last: The plan of the step before; its mean, one step on, is where this one starts.
+            generator: Draws the sequences.
+        """
+        episodes, actions = len(z), net.action_dim
+        proposed = self._proposals(net, z, generator)
+        mean = torch.zeros(self.horizon, episodes, actions)
+        if last is not None:
+            mean[:-1] = last.mean[1:]
+        std = torch.full_like(mean, _WIDEST)
+        count = self.samples + proposed.shape[2]
+        start = z.repeat_interleave(count, dim=0)
+        for _ in range(self.iterations):
+            noise = _normal((self.horizon, episodes, self.samples, actions), generator)
+            drawn = (mean.unsqueeze(2) + std.unsqueeze(2) * noise).clamp(-1, 1)
+            sequences = torch.cat([drawn, proposed], dim=2)  # [H, E, N, A]
+            value = self._value(net, start, sequences.flatten(1, 2), generator).view(episodes, count)
+            best, index = value.topk(self.elites, dim=1)  # [E, K]
+            elites = sequences.gather(2, index[None, :, :, None].expand(self.horizon, -1, -1, actions))
+            score = torch.softmax(self.temperature * best, dim=1)
+            weight = score[None, :, :, None]
+            centre = (weight * elites).sum(2)
+            std = (weight * (elites - centre.unsqueeze(2)).square()).sum(2).sqrt().clamp(self.std, _WIDEST)
+            mean = self.momentum * mean + (1 - self.momentum) * centre
+        chosen = torch.multinomial(score, 1, generator=generator)  # [E, 1]
+        action = elites[0].gather(1, chosen.unsqueeze(2).expand(-1, -1, actions)).squeeze(1)
+        if self.noisy:
+            action = (action + std[0] * _normal(action.shape, generator)).clamp(-1, 1)
+        return Plan(action, mean)
+
+    def _proposals(self, net: ControllerNet, z: Tensor, generator: torch.Generator) -> Tensor:
+        """Sequences of the policy with noise, [H, E, proposals, A]."""
+        episodes, count = len(z), int(self.proposals * self.samples)
+        z = z.repeat_interleave(count, dim=0)
+        sequence: list[Tensor] = []
+        for t in range(self.horizon):
+            if t:
+                z = net.dynamics(torch.cat([z, sequence[-1]], dim=1))
+            mean = net.act(z)
+            sequence.append(explore(mean, _normal(mean.shape, generator), self.std))
+        return torch.stack(sequence).view(self.horizon, episodes, count, mean.shape[1])
+
+    def _value(self, net: ControllerNet, z: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
+        """Discounted rewards of sequences [H, E * N, A] from latents [E * N, L], with their end's value, [E * N]."""
+        inputs = []
+        for action in actions:
+            inputs.append(torch.cat([z, action], dim=1))
+            z = net.dynamics(inputs[-1])
+        discounts = torch.tensor([self.discount**t for t in range(self.horizon + 1)])
+        rewards = net.reward(torch.cat(inputs)).view(self.horizon, -1)
+        mean = net.act(z)
+        za = torch.cat([z, explore(mean, _normal(mean.shape, generator), self.std)], dim=1)
+        end = torch.minimum(net.q1(za), net.q2(za)).view(1, -1)
+        return (discounts.unsqueeze(1) * torch.cat([rewards, end])).sum(0).nan_to_num(0.0)
+
+
+def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator)
