@@ -2,7 +2,24 @@
 
 from prune_env.targets.tdmpc.networks import ControllerNet
 from prune_env.targets.tdmpc.planner import Plan, Planner
+from prune_env.targets.tdmpc.pretrain import Pretrained, load_pretrained, pretrain
+from prune_env.targets.tdmpc.recipes import RECIPES, Recipe
 from prune_env.targets.tdmpc.replay import Episodes, Replay
+from prune_env.targets.tdmpc.target import TDMPC
 from prune_env.targets.tdmpc.update import Batch, Learning
 
-__all__ = ["Batch", "ControllerNet", "Episodes", "Learning", "Plan", "Planner", "Replay"]
+__all__ = [
+    "RECIPES",
+    "TDMPC",
+    "Batch",
+    "ControllerNet",
+    "Episodes",
+    "Learning",
+    "Plan",
+    "Planner",
+    "Pretrained",
+    "Recipe",
+    "Replay",
+    "load_pretrained",
+    "pretrain",
+]

@@ -1,0 +1,113 @@
+"""Sizes and training constants that are known to work, one recipe for each task and kind of observation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prune_env.targets.tdmpc.update import Learning
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a trained controller is like; the defaults are those of Pendulum from its state.
+
+    Attributes:
+        width: Hidden channels of dynamics, reward, policy and values.
+        latent_dim: Latent channels.
+        encoder_width: Hidden channels of the encoder of numbers.
+        image: Size of frames [px].
+        gray: Frames of one channel instead of three colours.
+        stack: Frames in an observation.
+        filters: Filters of every convolution.
+        kernels: Sizes of the convolutions' kernels, of stride 2 [px].
+        shift: Largest random shift of frames while training [px]; the paper's is a 21st of the image.
+        action_repeat: Simulator steps in a step of control.
+        horizon: Steps of the latent rollout, in training and in planning.
+        batch_size: Stretches of that length in an update.
+        learning_rate: Of both optimizers.
+        discount: Of rewards, per step of control.
+        tau: How far the slow copies move, every second update.
+        std: Least noise of the policy's actions; what exploration ends with.
+        first_std: What exploration begins with.
+        explore_for: How long it takes from there to `std` [updates].
+        first_episodes: What training begins with, random actions; of a trained controller, its own.
+        episodes_per_epoch: New episodes in an epoch.
+        steps_per_epoch: Updates in an epoch.
+        replay_episodes: Episodes that are remembered.
+        dense_steps: Updates that make a dense controller.
+        td_encoder: See `Learning`.
+        bfloat16: See `Learning`.
+    """
+
+    width: int = 64
+    latent_dim: int = 32
+    encoder_width: int = 64
+    image: int = 0
+    gray: bool = False
+    stack: int = 1
+    filters: int = 0
+    kernels: tuple[int, ...] = ()
+    shift: int = 0
+    action_repeat: int = 4
+    horizon: int = 3
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    discount: float = 0.99
+    tau: float = 0.01
+    std: float = 0.05
+    first_std: float = 0.5
+    explore_for: int = 3000
+    first_episodes: int = 6
+    episodes_per_epoch: int = 2
+    steps_per_epoch: int = 100
+    replay_episodes: int = 500
+    dense_steps: int = 2000
+    td_encoder: str = "online"
+    bfloat16: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernels", tuple(self.kernels))  # JSON and YAML bring lists
+        least_one = ("width", "latent_dim", "encoder_width", "stack", "action_repeat", "horizon", "batch_size")
+        exploring = ("explore_for", "first_episodes", "episodes_per_epoch", "steps_per_epoch", "replay_episodes")
+        for name in (*least_one, *exploring, "dense_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate}")
+        for name in ("discount", "tau"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
+        if self.td_encoder not in ("online", "target"):
+            raise ValueError(f"td_encoder must be 'online' or 'target', got {self.td_encoder!r}")
+
+    def learning(self) -> Learning:
+        """The constants of one update."""
+        return Learning(
+            discount=self.discount,
+            std=self.std,
+            tau=self.tau,
+            td_encoder=self.td_encoder,
+            bfloat16=self.bfloat16,
+        )
+
+    def exploration(self, updates: int) -> float:
+        """Standard deviation of the noise on the policy's actions after that many updates."""
+        done = min(updates / self.explore_for, 1.0)
+        return self.first_std + done * (self.std - self.first_std)
+
+
+RECIPES = {
+    ("pendulum", "state"): Recipe(),
+    ("pendulum", "pixels"): Recipe(
+        width=128,
+        image=32,
+        gray=True,
+        stack=3,
+        filters=16,
+        kernels=(5, 3, 3),
+        tau=0.02,
+        discount=0.97,
+        td_encoder="target",
+        dense_steps=8000,
+    ),
+}

@@ -1,0 +1,202 @@
+"""TD-MPC as a target: a controller that goes on collecting episodes and learning from them while it is pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from prune_env.targets.base import BackwardHook, Split, Target
+from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, Twins, pixel_encoder, state_encoder
+from prune_env.targets.tdmpc.planner import Planner
+from prune_env.targets.tdmpc.recipes import RECIPES, Recipe
+from prune_env.targets.tdmpc.replay import Replay
+from prune_env.targets.tdmpc.rollout import (
+    Actor,
+    fixed_starts,
+    planning_actor,
+    policy_actor,
+    random_actor,
+    roll_out,
+)
+from prune_env.targets.tdmpc.tasks import Pendulum, PendulumFrames, Task
+from prune_env.targets.tdmpc.update import model_loss, update
+
+CONTROLLERS = ("planner", "policy")
+_START_SEEDS: dict[Split, int] = {"train": 7_001, "validation": 7_002, "test": 7_003}
+
+
+class TDMPC(Target):
+    """A model-based controller of a simulated pendulum (Hansen et al. 2022, arXiv 2203.04955).
+
+    The score is the mean return over fixed starts, others for validation than for testing; the floor is that of random
+    actions. A batch is the replay itself: a training step draws from it, and at the end of every epoch puts in new
+    episodes of the controller as it then is, pruned or not. So an *epoch* is what is learnt between two visits to the
+    task: `episodes_per_epoch` new episodes, then `steps_per_epoch` updates.
+
+    Args:
+        task: "pendulum".
+        observation: "state" or "pixels".
+        controller: Who acts when the score is taken: the "planner", which needs every component, or the "policy", which
+            cannot feel damage to dynamics, reward and values. Training does not depend on it.
+        starts: Episodes that the score is the mean of.
+        planner: Constants of the planner, by name; see `Planner`.
+        **sizes: Fields of `Recipe` that shall differ from the task's recipe.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+        ImportError: If a package that the task needs is missing.
+    """
+
+    components = COMPONENTS
+    unit = "return"
+
+    def __init__(
+        self,
+        task: str = "pendulum",
+        observation: str = "state",
+        controller: str = "planner",
+        starts: int = 20,
+        planner: Mapping[str, Any] | None = None,
+        **sizes: Any,
+    ):
+        if (task, observation) not in RECIPES:
+            known = ", ".join(f"{t} from {o}" for t, o in RECIPES)
+            raise ValueError(f"unknown task {task!r} from {observation!r}; known: {known}")
+        if controller not in CONTROLLERS:
+            raise ValueError(f"unknown controller {controller!r}; known: {', '.join(CONTROLLERS)}")
+        if starts < 1:
+            raise ValueError(f"starts must be at least 1, got {starts}")
+        if unknown := sizes.keys() - {field.name for field in fields(Recipe)}:
+            raise ValueError(f"unknown options {sorted(unknown)}; known: {', '.join(f.name for f in fields(Recipe))}")
+        self.task_name, self.observation = task, observation
+        self.controller, self.starts = controller, starts
+        self.recipe: Recipe = replace(RECIPES[task, observation], **sizes)
+        self.planner = Planner(
+            **{"horizon": self.recipe.horizon, "discount": self.recipe.discount, "std": self.recipe.std}
+            | dict(planner or {})
+        )
+        self.dense_steps, self.steps_per_epoch = self.recipe.dense_steps, self.recipe.steps_per_epoch
+        self.task = _make_task(observation, self.recipe)
+        if self.recipe.horizon > self.task.episode_length:
+            raise ValueError(
+                f"horizon must be at most {self.task.episode_length}, the steps of an episode; got {self.recipe.horizon}"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Task and recipe; who acts when the score is taken does not change what is learnt."""
+        return {"task": self.task_name, "observation": self.observation, **asdict(self.recipe)}
+
+    # ------------------------------------------------------------------ the networks
+    def build(self, generator: torch.Generator) -> ControllerNet:
+        """An untrained controller."""
+        recipe, shape = self.recipe, self.task.observation_shape
+        if self.task.pixels:
+            channels = recipe.stack * shape[0]
+            encoder = pixel_encoder(channels, shape[1], recipe.filters, recipe.kernels, recipe.latent_dim)
+        else:
+            encoder = state_encoder(recipe.stack * shape[0], recipe.encoder_width, recipe.latent_dim)
+        return ControllerNet(encoder, recipe.latent_dim, self.task.action_dim, recipe.width, generator)
+
+    def twins(self, model: nn.Module) -> Twins:
+        """The slow copies of encoder and values, as (prefix, module): they must be cut by the same indices."""
+        return _net(model).twins
+
+    def trace(self, model: nn.Module) -> list[Tensor]:
+        """Two steps of a latent rollout, so that what the dynamics write is seen to be what they read."""
+        net = _net(model)
+        shape = self.task.observation_shape
+        z = net.encoder(torch.zeros(1, self.recipe.stack * shape[0], *shape[1:]))
+        action = torch.zeros(1, self.task.action_dim)
+        outputs: list[Tensor] = []
+        for latent in (z, net.dynamics(torch.cat([z, action], dim=1))):
+            za = torch.cat([latent, action], dim=1)
+            outputs += [net.reward(za), net.act(latent), net.q1(za), net.q2(za)]
+        return outputs
+
+    # ------------------------------------------------------------------ training
+    def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
+        """One Adam for everything but the policy, and one for the policy."""
+        net, rate = _net(model), self.recipe.learning_rate
+        pi = list(net.pi.parameters())
+        mine = {id(p) for p in pi}
+        rest = [p for p in net.parameters() if id(p) not in mine]
+        return [torch.optim.Adam(parameters, lr=rate, fused=True) for parameters in (rest, pi)]
+
+    def batches(self, generator: torch.Generator) -> Iterator[Replay]:
+        """One replay, again and again; it fills itself when it is first learnt from."""
+        recipe = self.recipe
+        replay = Replay(recipe.replay_episodes, recipe.horizon, recipe.stack, self.task.rewards, generator)
+        while True:
+            yield replay
+
+    def training_step(
+        self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], batch: Any, after_backward: BackwardHook
+    ) -> Tensor:
+        """One update of model, values and policy from the replay `batch`; returns the model's loss, detached."""
+        net, replay, recipe = _net(model), cast(Replay, batch), self.recipe
+        self._collect(net, replay)
+        stretches = replay.sample(recipe.batch_size, recipe.shift)
+        size = (2 * recipe.horizon + 1, recipe.batch_size, self.task.action_dim)
+        noise = torch.randn(size, generator=replay.generator)
+        replay.updates += 1
+        return update(net, optimizers[0], optimizers[1], stretches, noise, after_backward, recipe.learning())
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Loss of latents, rewards and values on one draw from the replay `batch`; the policy's is not in it."""
+        net, replay, recipe = _net(model), cast(Replay, batch), self.recipe
+        self._collect(net, replay)
+        stretches = replay.sample(recipe.batch_size, recipe.shift)
+        noise = torch.randn(stretches.action.shape, generator=replay.generator)
+        return model_loss(net, stretches, noise, recipe.learning())[0]
+
+    def _collect(self, net: ControllerNet, replay: Replay) -> None:
+        """New episodes, if an epoch is over or none were lived through yet."""
+        recipe = self.recipe
+        if len(replay) and (replay.updates == 0 or replay.updates % recipe.steps_per_epoch):
+            return
+        updates = int(net.updates)
+        actor = random_actor(self.task.action_dim, replay.generator)
+        if updates:
+            actor = policy_actor(net, recipe.exploration(updates), replay.generator)
+        count = recipe.episodes_per_epoch if len(replay) else recipe.first_episodes
+        seed = int(torch.randint(2**31, (1,), generator=replay.generator))
+        replay.add(roll_out(self.task, fixed_starts(self.task, count, seed), actor, recipe.stack))
+
+    # ------------------------------------------------------------------ judging
+    def score(self, model: nn.Module, split: Split) -> float:
+        """Mean return of `controller` over the fixed starts of `split`."""
+        return self.mean_return(model, split, self.controller, self.starts)
+
+    def mean_return(self, model: nn.Module, split: Split, controller: str, starts: int) -> float:
+        """Mean return of "planner" or "policy" over the first `starts` fixed starts of `split`."""
+        net = _net(model)
+        if controller == "policy":
+            return self._mean_return(policy_actor(net), split, starts)
+        generator = torch.Generator().manual_seed(_START_SEEDS[split])
+        return self._mean_return(planning_actor(net, self.planner, generator), split, starts)
+
+    def metrics(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """Mean return of the policy and of the planner over the fixed starts."""
+        return {f"{name}_return": self.mean_return(model, split, name, self.starts) for name in CONTROLLERS}
+
+    def floor(self, split: Split) -> float:
+        """Mean return of random actions over the same starts."""
+        generator = torch.Generator().manual_seed(_START_SEEDS[split])
+        return self._mean_return(random_actor(self.task.action_dim, generator), split, self.starts)
+
+    def _mean_return(self, actor: Actor, split: Split, starts: int) -> float:
+        states = fixed_starts(self.task, starts, _START_SEEDS[split])
+        return float(roll_out(self.task, states, actor, self.recipe.stack).returns.mean())
+
+
+def _net(model: nn.Module) -> ControllerNet:
+    return cast(ControllerNet, model)
+
+
+def _make_task(observation: str, recipe: Recipe) -> Task:
+    frames = PendulumFrames(recipe.image, recipe.gray) if observation == "pixels" else None
+    return Pendulum(recipe.action_repeat, frames)

@@ -1,0 +1,304 @@
+"""TD-MPC as a target: sizes, groups, twins, episodes, scores, determinism, and that it learns to swing up."""
+
+import copy
+import json
+import pickle
+from itertools import pairwise
+
+import pytest
+import torch
+
+from prune_env.groups import Surgeon, discover
+from prune_env.importance import CosineL1, ImportanceTracker
+from prune_env.targets.tdmpc import TDMPC, Planner, load_pretrained, pretrain
+from prune_env.targets.tdmpc.pretrain import load_state, state_of
+from prune_env.training import train
+
+SMALL = {"width": 16, "latent_dim": 8, "encoder_width": 16, "batch_size": 8, "starts": 2}
+PAPER = {
+    "observation": "pixels",
+    "image": 84,
+    "gray": False,
+    "filters": 32,
+    "kernels": (7, 5, 3, 3),
+    "latent_dim": 50,
+    "width": 512,
+}
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def learner(target, seed=0):
+    """Model, optimizers and batches, drawn from one generator."""
+    g = generator(seed)
+    model = target.build(g)
+    return model, target.optimizers(model), target.batches(g)
+
+
+@pytest.fixture(scope="module", params=["state", "pixels"])
+def small(request):
+    extra = {"filters": 4} if request.param == "pixels" else {}
+    return TDMPC(observation=request.param, **SMALL, **extra)
+
+
+# ---------------------------------------------------------------------- sizes and groups
+def test_the_papers_sizes_give_the_papers_number_of_parameters():
+    model = TDMPC(**PAPER).build(generator())
+    assert sum(p.numel() for p in model.parameters()) == 1_548_360
+    convolutions = [sum(p.numel() for p in model.encoder[i].parameters()) for i in (3, 5, 7)]
+    assert convolutions == [25_632, 9_248, 9_248]
+    for part in (model.dynamics, model.reward, model.pi):
+        assert sum(p.numel() for p in part[2].parameters()) == 262_656
+    assert sum(p.numel() for p in model.pi[0].parameters()) == 26_112
+    assert sum(p.numel() for p in model.q1[0].parameters()) == 26_624
+
+
+def test_groups_are_fourteen_hidden_layers_and_one_latent():
+    target = TDMPC(observation="pixels", filters=4, kernels=(7, 5, 3, 3), image=84, width=16, latent_dim=8)
+    grouping = discover(target.build(generator()), target.trace, target.components)
+    kinds = [group.kind for group in grouping]
+    assert kinds.count("component") == 14 and kinds.count("coupling") == 1
+    (latent,) = [group for group in grouping if group.kind == "coupling"]
+    assert latent.channels == 8 and set(latent.components) == set(target.components)
+    assert len({s.tensor.rpartition(".")[0] for s in latent.slices}) == 7
+
+
+def test_state_groups():
+    target = TDMPC(**SMALL)
+    grouping = discover(target.build(generator()), target.trace, target.components)
+    assert sorted(group.channels for group in grouping) == [8] + [16] * 11  # latent; encoder 1, five others 2 each
+
+
+def test_twins_are_no_children_and_start_as_copies(small):
+    model = small.build(generator())
+    assert [name for name, _ in model.named_children()] == list(small.components)
+    assert [prefix for prefix, _ in small.twins(model)] == ["encoder", "q1", "q2"]
+    for prefix, twin in small.twins(model):
+        for p, q in zip(twin.parameters(), model.get_submodule(prefix).parameters(), strict=True):
+            assert torch.equal(p, q) and p is not q and not p.requires_grad
+    there = copy.deepcopy(model)
+    assert there.twin("q1") is not model.twin("q1")
+
+
+def test_the_same_seed_builds_the_same_model(small):
+    first, second, other = (small.build(generator(s)).state_dict() for s in (0, 0, 1))
+    assert all(torch.equal(t, second[k]) for k, t in first.items())
+    assert any(not torch.equal(t, other[k]) for k, t in first.items())
+
+
+# ---------------------------------------------------------------------- training
+def test_trains_is_cut_with_its_twins_goes_on_and_is_restored(small):
+    model, optimizers, batches = learner(small)
+    grouping = discover(model, small.trace, small.components)
+    surgeon = Surgeon(model, grouping, optimizers, small.twins(model))
+    observers = [CosineL1(surgeon, small.steps_per_epoch), ImportanceTracker(surgeon)]
+    assert train(small, model, optimizers, batches, 4, observers) > 0
+    assert bool((observers[1].groups() > 0).all())  # both backward passes arrive: pi's groups too
+    dense, before = surgeon.snapshot(), state_of(model)
+
+    keep = torch.cat([torch.arange(group.channels) % 2 == 0 for group in grouping])
+    surgeon.cut(keep)
+    for observer in observers:
+        observer.after_surgery(keep)
+    for prefix, twin in small.twins(model):
+        shapes = [p.shape for p in model.get_submodule(prefix).parameters()]
+        assert [p.shape for p in twin.parameters()] == shapes
+    latent = model.pi[0].in_features
+    assert latent == 4 and model.twin("q1")[0].in_features == latent + 1
+    loss = train(small, model, optimizers, batches, 4, observers)
+    assert loss > 0 and int(model.updates) == 8
+    assert small.score(model, "validation") < 0
+
+    surgeon.restore(dense)
+    after = state_of(model)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_cut_twins_are_what_their_dense_selves_would_be():
+    """A value function and its copy, cut alike, differ by the same numbers as before, in the rows that stay."""
+    target = TDMPC(**SMALL)
+    model, optimizers, batches = learner(target)
+    train(target, model, optimizers, batches, 3)
+    grouping = discover(model, target.trace, target.components)
+    dense = copy.deepcopy(model)
+    surgeon = Surgeon(model, grouping, optimizers, target.twins(model))
+    g = next(i for i, group in enumerate(grouping) if group.root == "q1.0")
+    keep = (surgeon.group_of != g) | (torch.arange(len(surgeon.group_of)) % 2 == 0)
+    stays = keep[surgeon.group_of == g]
+    surgeon.cut(keep)
+    assert torch.equal(model.twin("q1")[0].weight, dense.twin("q1")[0].weight[stays])
+    assert torch.equal(model.twin("q1")[3].weight, dense.twin("q1")[3].weight[:, stays])
+    assert torch.equal(model.q1[0].weight, dense.q1[0].weight[stays])
+    assert torch.equal(model.twin("q2")[0].weight, dense.twin("q2")[0].weight)
+
+
+def test_an_epoch_is_some_new_episodes_and_some_updates(monkeypatch):
+    target = TDMPC(**SMALL, first_episodes=3, episodes_per_epoch=2, steps_per_epoch=5)
+    assert target.steps_per_epoch == 5
+    model, optimizers, batches = learner(target)
+    replay, lived = next(batches), []
+    for _ in range(11):
+        train(target, model, optimizers, batches, 1)
+        lived.append(replay.lived)
+    assert next(batches) is replay
+    assert lived == [3] * 5 + [5] * 5 + [7]
+
+
+def test_a_trained_controller_fills_a_new_replay_by_itself():
+    """After a cut nobody wants random episodes; an untrained controller has nothing better."""
+    target = TDMPC(**SMALL)
+    model, optimizers, batches = learner(target)
+    train(target, model, optimizers, batches, 1)
+    untrained = next(batches)._held.actions[:6]
+    with torch.no_grad():
+        model.updates.fill_(10**6)
+        model.pi[-1].weight.zero_()
+        model.pi[-1].bias.fill_(0.2)
+    batches = target.batches(generator(1))
+    target.loss(model, next(batches))
+    own = next(batches)._held.actions[:6]
+    assert untrained.std() > 0.5 and abs(untrained.mean()) < 0.2
+    assert own.std() < 0.07 and float(own.mean()) == pytest.approx(0.197, abs=0.02)
+
+
+def test_exploration_ends():
+    recipe = TDMPC().recipe
+    assert [recipe.exploration(n) for n in (0, 1500, 3000, 10**6)] == pytest.approx([0.5, 0.275, 0.05, 0.05])
+
+
+# ---------------------------------------------------------------------- scores
+def test_splits_have_their_own_starts_and_scores_are_repeated(small):
+    model = small.build(generator())
+    for controller in ("planner", "policy"):
+        scores = {split: small.mean_return(model, split, controller, 2) for split in ("train", "validation", "test")}
+        assert len(set(scores.values())) == 3
+        assert small.mean_return(model, "test", controller, 2) == scores["test"]
+    assert small.metrics(model, "test") == {
+        "planner_return": small.score(model, "test"),
+        "policy_return": small.mean_return(model, "test", "policy", 2),
+    }
+
+
+def test_the_floor_is_random_actions():
+    target = TDMPC(starts=200)
+    assert -1400 < target.floor("validation") < -1000
+    assert target.floor("test") == target.floor("test") != target.floor("validation")
+
+
+def test_the_policy_cannot_feel_damage_that_the_planner_feels():
+    policy, planner = TDMPC(**SMALL, controller="policy"), TDMPC(**SMALL)
+    model = policy.build(generator())
+    before = policy.score(model, "test"), planner.score(model, "test")
+    with torch.no_grad():
+        model.reward[-1].weight.normal_(std=10.0, generator=generator())
+    assert policy.score(model, "test") == before[0] and planner.score(model, "test") != before[1]
+
+
+def test_a_collapsed_controller_has_no_finite_score(small):
+    model = small.build(generator())
+    with torch.no_grad():
+        model.pi[0].weight.fill_(float("nan"))
+    assert not torch.isfinite(torch.tensor(small.mean_return(model, "test", "policy", 2)))
+
+
+def test_the_same_seed_gives_the_same_returns_bit_for_bit(small):
+    def run(seed):
+        model, optimizers, batches = learner(small, seed)
+        loss = train(small, model, optimizers, batches, 12)
+        return loss, small.score(model, "test"), small.mean_return(model, "test", "policy", 2), state_of(model)
+
+    first = run(3)
+    torch.rand(7)  # nothing depends on the global generator
+    second, other = run(3), run(4)
+    assert first[:3] == second[:3] != other[:3]
+    assert all(torch.equal(tensor, second[3][name]) for name, tensor in first[3].items())
+
+
+# ---------------------------------------------------------------------- options
+def test_can_be_sent_to_another_process(small):
+    there = pickle.loads(pickle.dumps(small))
+    assert there.settings() == small.settings()
+    model = small.build(generator())
+    assert there.score(model, "test") == small.score(model, "test")
+
+
+def test_settings_are_json_and_say_nothing_of_who_is_scored():
+    settings = TDMPC(width=32).settings()
+    assert json.loads(json.dumps(settings))["width"] == 32
+    assert settings == TDMPC(width=32, controller="policy", starts=3, planner={"samples": 32}).settings()
+    assert settings != TDMPC(width=33).settings()
+
+
+def test_the_planner_looks_as_far_as_the_model_was_trained_to():
+    target = TDMPC(horizon=4, discount=0.9, planner={"samples": 32, "iterations": 2})
+    assert target.planner == Planner(samples=32, iterations=2, horizon=4, discount=0.9)
+    assert TDMPC(kernels=[3, 3]).recipe.kernels == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "acrobot"}, "pendulum from state"),
+        ({"controller": "human"}, "planner, policy"),
+        ({"widht": 32}, r"unknown options \['widht'\]; known: width"),
+        ({"width": 0}, "width must be at least 1"),
+        ({"starts": 0}, "starts must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"tau": 2.0}, r"tau must be in \(0, 1\]"),
+        ({"td_encoder": "both"}, "td_encoder must be"),
+        ({"horizon": 51}, "horizon"),
+        ({"action_repeat": 3}, "action_repeat"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        TDMPC(**options)
+
+
+def test_images_that_are_too_small_are_refused():
+    with pytest.raises(ValueError, match="too small"):
+        TDMPC(observation="pixels", image=8).build(generator())
+
+
+# ---------------------------------------------------------------------- from scratch
+def test_pretraining_keeps_the_best_and_writes_it_down(tmp_path):
+    target, seen = TDMPC(**SMALL), []
+    result = pretrain(target, seed=0, updates=25, out=tmp_path, progress=seen.append, look_every=10)
+    assert seen == result.log and [entry.updates for entry in seen] == [10, 20, 25]
+    assert result.best.policy_return == max(entry.policy_return for entry in seen)
+    assert all(a.simulator_steps <= b.simulator_steps for a, b in pairwise(seen)) and seen[0].simulator_steps == 1200
+    assert target.mean_return(result.model, "validation", "policy", 50) == result.best.policy_return
+    loaded = load_pretrained(target, tmp_path)
+    assert target.mean_return(loaded, "validation", "policy", 50) == result.best.policy_return
+    expected = state_of(result.model)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in state_of(loaded).items())
+    written = json.loads((tmp_path / "log.json").read_text())
+    assert written["seed"] == 0 and written["best"]["updates"] == result.best.updates and len(written["log"]) == 3
+
+
+def test_what_was_kept_goes_on_training():
+    target = TDMPC(**SMALL)
+    result = pretrain(target, seed=0, updates=4, look_every=2)
+    before = state_of(result.model)
+    train(target, result.model, result.optimizers, target.batches(generator()), 2)
+    after = state_of(result.model)
+    assert all(not torch.equal(before[name], after[name]) for name in before if name.startswith("model."))
+
+
+def test_a_state_fits_only_its_own_sizes():
+    state = state_of(TDMPC(**SMALL).build(generator()))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        load_state(TDMPC().build(generator()), state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_solves_pendulum_from_its_state(seed):
+    target = TDMPC()
+    result = pretrain(target, seed)
+    solved = next(entry for entry in result.log if entry.policy_return >= -160)
+    print(f"\nseed {seed}: solved after {solved.updates} updates, {solved.seconds:.1f} s; best {result.best}")
+    assert target.mean_return(result.model, "test", "policy", 50) >= -160
+    assert target.mean_return(result.model, "test", "planner", 50) >= -165
