@@ -72,19 +72,16 @@ def groups(target: Name, options: Options = ()) -> None:
     made = make_target(target, **_parse(options))
     model = made.build(torch.Generator().manual_seed(0))
     rows = group_rows(model, discover(model, made.trace, made.components), made.trace)
-    table, locked = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)), []
-    # Members tell the components, too; in a narrow terminal they are folded, and no name is ever cut.
-    for title in ("group", "kind", "channels", "parameters", "MACs"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("members", overflow="fold")
-    for name, kind, _, channels, parameters, macs, members, reason in rows[1:]:
-        if reason:
-            locked.append(f"locked: {name} ({channels} channels), since {reason}")
-        else:
-            table.add_row(name, kind, channels, parameters, macs, members)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for title in ("group", "kind", "components", "channels", "parameters", "MACs"):
+        # In a narrow terminal names are folded, never cut: people copy them from here.
+        table.add_column(
+            title, justify="right" if title in ("channels", "parameters", "MACs") else "left", overflow="fold"
+        )
+    table.add_column("members, or why locked", overflow="fold")
+    for *cells, members, reason in rows[1:]:
+        table.add_row(*cells, reason or members, style="dim" if reason else "")
     _console.print(table)
-    for line in locked:
-        _console.print(line, highlight=False, style="dim")
 
 
 @app.command
