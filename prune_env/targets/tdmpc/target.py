@@ -83,7 +83,7 @@ class TDMPC(Target):
         self.task = _make_task(observation, self.recipe)
         if self.recipe.horizon > self.task.episode_length:
             raise ValueError(
-                f"horizon must be at most {self.task.episode_length}, the steps of an episode; got {self.recipe.horizon}"
+                f"horizon must be at most {self.task.episode_length}, the episode's steps; got {self.recipe.horizon}"
             )
 
     def settings(self) -> dict[str, Any]:

@@ -54,9 +54,8 @@ class PendulumFrames:
 
     def __call__(self, angles: Array) -> npt.NDArray[np.uint8]:
         """Frames [E, C, S, S] of angles [rad], [E]; of one that is not finite, the frame of 0."""
-        index = (
-            np.rint(np.nan_to_num(angles, posinf=0.0, neginf=0.0) * (ANGLES / (2 * math.pi))).astype(np.int64) % ANGLES
-        )
+        turns = np.nan_to_num(angles, posinf=0.0, neginf=0.0) / (2 * math.pi)
+        index = np.rint(turns * ANGLES).astype(np.int64) % ANGLES
         for i in np.unique(index[~self._drawn[index]]):
             self._table[i] = self.draw(2 * math.pi * i / ANGLES)
             self._drawn[i] = True
