@@ -85,6 +85,19 @@ def groups(target: Name, options: Options = ()) -> None:
 
 
 @app.command
+def compare_groups(out: Path = Path("docs/groups")) -> None:
+    """Count the groups of six multi-component networks in three ways, beside Table 1 of arXiv 2504.13296.
+
+    Args:
+        out: Folder of the table, as Markdown and CSV.
+    """
+    from prune_env.benchmark.table1 import write_table1
+
+    write_table1(out)
+    _console.print((out / "table1.md").read_text(), markup=False, highlight=False)
+
+
+@app.command
 def train(
     algo: Name,
     env: str = "PruneEnv/Autoencoder-v0",
