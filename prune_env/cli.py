@@ -33,6 +33,7 @@ Options = Annotated[
 Name = tyro.conf.Positional[str]
 
 HEURISTICS = ("none", "random", "uniform", "l1", "l2", "gradient", "fisher", "bayes", "combined", "product")
+DEPGRAPH = ("depgraph-global", "depgraph-local")
 THRESHOLDS = ("global-l2", "global-l2-rel", "global-fisher", "global-fisher-rel")
 
 
@@ -164,7 +165,7 @@ def evaluate(
 
 @app.command
 def bench(
-    policies: tuple[str, ...] = HEURISTICS + THRESHOLDS,
+    policies: tuple[str, ...] = HEURISTICS + THRESHOLDS + DEPGRAPH,
     env: str = "PruneEnv/Autoencoder-v0",
     out: Path = Path("runs/bench"),
     budgets: tuple[float, ...] = (0.3, 0.5, 0.7, 0.8, 0.9),
@@ -219,7 +220,7 @@ def report(folder: tyro.conf.Positional[Path]) -> None:
 
 
 @app.command
-def demo(out: Path = Path("runs/demo"), timesteps: int = 6144, networks: int = 12) -> None:
+def demo(out: Path = Path("runs/demo"), timesteps: int = 5120, networks: int = 12) -> None:
     """Train a PPO agent on small autoencoders and let it compete on networks it has never seen (under five minutes).
 
     Args:
