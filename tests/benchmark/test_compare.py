@@ -93,10 +93,11 @@ def test_privileged_policies_are_marked_and_their_trials_counted(tmp_path):
 
 
 # ---------------------------------------------------------------------- on equal terms
-@pytest.mark.parametrize("make", [Uniform, Random, lambda env: RandomSearch(env, evaluations=2)])
-def test_two_copies_of_a_policy_get_identical_results(tmp_path, make):
-    register_policy("a", lambda env: make(env))
-    register_policy("b", lambda env: make(env))
+@pytest.mark.parametrize(("policy", "arguments"), [(Uniform, {}), (Random, {}), (RandomSearch, {"evaluations": 2})])
+def test_two_copies_of_a_policy_get_identical_results(tmp_path, policy, arguments):
+    other = type("Copied", (policy,), {})
+    register_policy("a", lambda env: policy(env, **arguments))
+    register_policy("b", lambda env: other(env, **arguments))
     records = compare(["a", "b"], out=tmp_path, **CONTEST)
     found = numbers(records)
     ours = {key[1:]: value for key, value in found.items() if key[0] == "a"}
