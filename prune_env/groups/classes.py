@@ -80,7 +80,7 @@ class Classes:
         group_of = np.zeros(self.count, dtype=np.int64)
         known: dict[tuple[bytes, bytes, str | None], int] = {}
         starts = np.flatnonzero(np.diff(pairs[0], prepend=-1))
-        for start, stop in zip(starts, [*starts[1:], len(counts)], strict=True):
+        for start, stop in zip(starts, np.append(starts, len(counts))[1:], strict=True):
             c = int(pairs[0, start])
             signature = (pairs[1, start:stop].tobytes(), counts[start:stop].tobytes(), self._locked.get(c))
             group_of[c] = known.setdefault(signature, len(known))

@@ -87,7 +87,7 @@ class CostModel:
                     constant[rows[s.tensor], s.dim] -= entries * group.channels
         self._shape = constant.shape
         self._constant = constant.ravel()  # [T*D]; doubles are exact up to 2**53, and their products use BLAS
-        self._slope = slope.reshape(-1, len(grouping)).T.copy()  # [G, T*D]
+        self._slope = slope.reshape(constant.size, len(grouping)).T.copy()  # [G, T*D]
         self._uses = np.zeros(len(rows))  # [T]
         self._varying: list[tuple[int, np.ndarray, np.ndarray]] = []
         for weight, sizes in _uses_by_width(model, grouping, trace):

@@ -59,12 +59,13 @@ def _is(classes: Classes, group: Group, proposal: Proposal) -> bool:
         return False
     first = next(iter(proposal))
     of_root = classes.of(*first)
-    return all(
-        len(proposal[s.tensor, s.dim][0]) == s.positions.size
-        and bool((classes.of(s.tensor, s.dim)[positions] == of_root[channels]).all())
-        for s in group.slices
-        for positions, channels in [proposal[s.tensor, s.dim]]
-    )
+    for s in group.slices:
+        positions, channels = proposal[s.tensor, s.dim]  # either may lie beyond the tensor
+        if not np.array_equal(np.sort(positions), np.sort(s.positions.ravel())) or channels.max() >= len(of_root):
+            return False
+        if (classes.of(s.tensor, s.dim)[positions] != of_root[channels]).any():
+            return False
+    return True
 
 
 @contextmanager
