@@ -131,8 +131,10 @@ def train(
     folder = out or Path("runs") / algo
     env_options = {"pool": pool, "rounds": rounds, "budget": list(budget), **_parse(options)}
     path = train_agent(algo, env, folder, env_options=env_options, timesteps=timesteps, n_envs=n_envs, seed=seed)
-    _console.print(f"agent: {path}\nlearning curve: tensorboard --logdir {folder / 'tensorboard'}")
-    _console.print(f"competition: prune-env bench --policies uniform fisher {path} --env {env}", style="dim")
+    _console.print(f"agent: {path}\nlearning curve: tensorboard --logdir {folder / 'tensorboard'}", soft_wrap=True)
+    _console.print(
+        f"competition: prune-env bench --policies uniform fisher {path} --env {env}", style="dim", soft_wrap=True
+    )
 
 
 @app.command(name="eval")
@@ -216,7 +218,7 @@ def report(folder: tyro.conf.Positional[Path]) -> None:
 
     page = write_report(folder)
     print_report(folder, _console)
-    _console.print(f"\npage: {page}")
+    _console.print(f"\npage: {page}", soft_wrap=True)
 
 
 @app.command
@@ -230,7 +232,7 @@ def demo(out: Path = Path("runs/demo"), timesteps: int = 5120, networks: int = 1
     """
     train("ppo", out=out / "ppo", timesteps=timesteps)
     bench((*HEURISTICS, *THRESHOLDS, str(out / "ppo" / "model.zip")), out=out, networks=networks)
-    _console.print(f"agent's TensorBoard logs: tensorboard --logdir {out / 'ppo' / 'tensorboard'}")
+    _console.print(f"agent's TensorBoard logs: tensorboard --logdir {out / 'ppo' / 'tensorboard'}", soft_wrap=True)
 
 
 def _parse(options: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_train_writes_an_agent_and_says_what_to_do_with_it(trained, run):
     arguments = ["--out", trained, "--timesteps", 64, "--n-envs", 1, "--pool", 2, "--budget", 0.3, 0.7, "-s", *NETWORK]
     status, out, _ = run("train", "ppo", *arguments)
     assert status == 0
-    assert f"agent: {trained}/model.zip" in out.replace("\n", "") and "prune-env bench" in out
+    assert f"agent: {trained}/model.zip" in out and "prune-env bench" in out
 
 
 def test_train_refuses_the_folder_of_another_run(trained, run):
@@ -179,7 +179,7 @@ def test_bench_lets_policies_compete_and_report_needs_only_its_files(trained, ru
         if path.suffix in (".html", ".png", ".svg", ".pdf"):
             path.unlink()
     status, out, _ = run("report", "duel")
-    assert status == 0 and "uniform" in out and "page: duel/index.html" in out.replace("\n", "")
+    assert status == 0 and "uniform" in out and "page: duel/index.html" in out
     assert "uniform" in (folder / "index.html").read_text()
 
     status, _, _ = run("bench", *policies, "--out", "duel", *CONTEST)  # again: nothing is left to do
