@@ -4,6 +4,7 @@ from prune_env.groups.cost import Cost, CostModel, count_cost
 from prune_env.groups.description import Group, Grouping, Slice
 from prune_env.groups.discovery import discover
 from prune_env.groups.surgery import Snapshot, Surgeon
+from prune_env.groups.verification import verify
 
 __all__ = [
     "Cost",
@@ -15,4 +16,5 @@ __all__ = [
     "Surgeon",
     "count_cost",
     "discover",
+    "verify",
 ]

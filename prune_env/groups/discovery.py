@@ -5,20 +5,17 @@ No network is ever silently corrupted: what is not proved is locked, with the re
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-import torch
 from torch import nn
 
 from prune_env.groups.classes import Classes
 from prune_env.groups.depgraph import confirmed, proposals
 from prune_env.groups.description import Group, Grouping
+from prune_env.groups.lively import undisturbed
 from prune_env.groups.propagation import Trace, copied, propagate, tensors_of
-from prune_env.groups.verification import verify as find_failures
+from prune_env.groups.verification import failures_of
 
 PROTECTED = "protected by the user"
 
@@ -52,7 +49,7 @@ def discover(
         proposed = proposals(twin, trace)
         groups = [replace(g, found_by="torch-pruning") if confirmed(classes, g, proposed) else g for g in groups]
         found = [group for group in groups if group.kind != "locked"]
-        failures = find_failures(twin, trace, classes, found) if verify else {}
+        failures = _failures(twin, trace, classes, found) if verify else {}
     groups = [_locked(group, failures.get(group.name)) for group in groups]
     return Grouping(
         groups=tuple(group for group in groups if group.kind != "locked"),
@@ -71,17 +68,11 @@ def _all_locked(model: nn.Module, trace: Trace, components: Sequence[str], error
     return Grouping((), tuple(Group(name, "locked", (name,), 0, name, (), reason) for name in components))
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Leave every global random state as it was."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (a trace may draw from the global one)
+def _failures(model: nn.Module, trace: Trace, classes: Classes, groups: Sequence[Group]) -> dict[str, str]:
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+        return failures_of(model, trace, classes, groups)
+    except Exception as error:  # what cannot even be tried is not proved
+        return dict.fromkeys((g.name for g in groups), f"it cannot be verified: {type(error).__name__}: {error}")
 
 
 def _locked(group: Group, reason: str | None) -> Group:

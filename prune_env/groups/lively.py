@@ -7,10 +7,12 @@ any depth, and even inputs are replaced by random ones. Noise that the network d
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -47,6 +49,19 @@ def enliven(model: nn.Module, trace: Trace) -> Callable[[], list[Tensor]]:
         except Exception:  # whatever the network objects to, the next attempt asks less of it
             continue
     return run
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave every global random state as it was."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (a trace may draw from the global one)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 class LivelyInputs(TorchDispatchMode):

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from prune_env.groups.classes import Classes
 from prune_env.groups.description import Group, Grouping
 from prune_env.groups.labels import relabel
-from prune_env.groups.lively import enliven
-from prune_env.groups.propagation import MismatchError, Trace, compare, expected_record, propagate, tensors_of
+from prune_env.groups.lively import enliven, undisturbed
+from prune_env.groups.propagation import MismatchError, Trace, compare, copied, expected_record, propagate, tensors_of
 from prune_env.groups.surgery import Surgeon
 
 _TOLERANCE = 1e-4  # relative to the largest output; sums in another order stay a hundred times below it
@@ -29,8 +29,19 @@ Trial = Callable[[Sequence[Group]], str | None]
 Rounds = Callable[[Sequence[Group]], list[Sequence[Group]]]
 
 
-def verify(model: nn.Module, trace: Trace, classes: Classes, groups: Sequence[Group]) -> dict[str, str]:
-    """Try all groups on copies of nothing less than the real thing.
+def verify(model: nn.Module, trace: Trace, components: Sequence[str], grouping: Grouping) -> dict[str, str]:
+    """Prove the prunable groups of a grouping, wherever it comes from, on a dense network, which is left as it was.
+
+    Returns:
+        Why a group must not be cut, by its name; groups that pass are not in it.
+    """
+    with undisturbed():
+        twin = copied(model).eval()
+        return failures_of(twin, trace, Classes(propagate(twin, trace)[0], components), grouping.groups)
+
+
+def failures_of(model: nn.Module, trace: Trace, classes: Classes, groups: Sequence[Group]) -> dict[str, str]:
+    """Try all groups.
 
     Args:
         model: A copy of the dense network in evaluation mode; it is left changed.

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 import torch_pruning as tp
-from networks import PRUNABLE, Case, grouping_of, trained
+from constructs import BY_NAME, grouping_of
+from networks import Case, trained
 from test_surgery import random_keep
 from torch import nn
 
@@ -66,8 +67,9 @@ ORDINARY = [
 ]
 
 
-@pytest.mark.parametrize("case", [case for case in PRUNABLE if case.name in ORDINARY], ids=lambda case: case.name)
-def test_same_channels_bit_for_bit(case: Case) -> None:
+@pytest.mark.parametrize("name", ORDINARY)
+def test_same_channels_bit_for_bit(name: str) -> None:
+    case = BY_NAME[name]
     model = trained(case)
     grouping = grouping_of(case.name)
     assert {group.found_by for group in grouping} == {"torch-pruning"}
@@ -76,5 +78,5 @@ def test_same_channels_bit_for_bit(case: Case) -> None:
 
 
 def test_a_network_that_torch_pruning_never_returns_from() -> None:
-    case = next(case for case in PRUNABLE if case.name == "LSTM behind a linear layer")
+    case = BY_NAME["LSTM behind a linear layer"]
     assert proposals(case.build().eval(), case.trace) is not None

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from networks import CASES, Case, conv, grouping_of, lin, net, of, trained
+from constructs import BY_NAME, CASES, grouping_of
+from networks import Case, conv, lin, net, of, trained
 from test_surgery import random_keep
 from torch import nn
 
@@ -47,7 +48,7 @@ def test_predicted_cost_is_counted_cost(case: Case) -> None:
 
 
 def test_batches_of_widths() -> None:
-    case = next(case for case in CASES if case.name == "mixing over time")
+    case = BY_NAME["mixing over time"]
     model = case.build()
     grouping = grouping_of(case.name)
     predict = CostModel(model, grouping, case.trace)
@@ -60,7 +61,7 @@ def test_batches_of_widths() -> None:
 
 
 def test_counting_leaves_the_model_as_it_was() -> None:
-    case = next(case for case in CASES if case.name == "batch norm")
+    case = BY_NAME["batch norm"]
     model = case.build().train()
     model.n.eval()
     mean = model.n.running_mean.clone()

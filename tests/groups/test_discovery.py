@@ -6,12 +6,13 @@ import random
 import numpy as np
 import pytest
 import torch
-from networks import CASES, PRUNABLE, Case, grouping_of, lin, net, of
+from constructs import BY_NAME, CASES, grouping_of
+from networks import Case, lin, net, of
 from torch import nn
 
 from prune_env.groups import discover
 
-LINEAR = next(case for case in CASES if case.name == "linear")
+LINEAR = BY_NAME["linear"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -63,7 +64,7 @@ def test_flattened_convolution_has_a_block_of_positions_for_each_channel() -> No
 
 
 def test_nothing_is_disturbed() -> None:
-    case = next(case for case in PRUNABLE if case.name == "concatenation of two, normalised")
+    case = BY_NAME["concatenation of two, normalised"]
     torch.manual_seed(3)
     model = case.build().train()
     model.a.eval()

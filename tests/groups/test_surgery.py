@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from networks import CASES, PRUNABLE, Case, grouping_of, lin, masked, net, of, random_inputs, seq, trained
+from constructs import BY_NAME, CASES, grouping_of
+from networks import Case, lin, masked, net, of, random_inputs, seq, trained
 from torch import Tensor, nn
 
 from prune_env.groups import Grouping, Surgeon, discover
 
-SHARED = next(case for case in PRUNABLE if case.name == "concatenation of two, normalised")
+SHARED = BY_NAME["concatenation of two, normalised"]
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "SGD": {"momentum": 0.9},
     "Adam": {"amsgrad": True},
@@ -195,7 +196,7 @@ def test_a_graph_from_before_the_cut_can_still_go_backward() -> None:
 
 
 def test_tied_tensors_stay_tied() -> None:
-    case = next(case for case in PRUNABLE if case.name == "tied weights")
+    case = BY_NAME["tied weights"]
 
     class Tied(nn.Module):
         def __init__(self) -> None:

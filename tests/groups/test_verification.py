@@ -7,14 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from networks import PRUNABLE, Case, lin, net, seq
+from constructs import BY_NAME
+from networks import Case, lin, net, seq
 from torch import nn
 
-from prune_env.groups import Group, Slice, discover
+from prune_env.groups import Group, Grouping, Slice, discover, verify
 from prune_env.groups.classes import Classes
 from prune_env.groups.lively import enliven
 from prune_env.groups.propagation import copied, propagate
-from prune_env.groups.verification import DryCut, Permutation, verify
+from prune_env.groups.verification import DryCut, Permutation, failures_of
 
 NAMES = (
     "linear",
@@ -27,7 +28,7 @@ NAMES = (
     "recurrent dynamics, raw action first",
     "GRU",
 )
-SOME = [case for case in PRUNABLE if case.name in NAMES]
+SOME = [BY_NAME[name] for name in NAMES]
 
 
 def prepared(case: Case) -> tuple[nn.Module, Classes, list[Group]]:
@@ -44,7 +45,17 @@ def shifted(s: Slice) -> Slice:
 @pytest.mark.parametrize("case", SOME, ids=lambda case: case.name)
 def test_true_groups_pass_both_trials(case: Case) -> None:
     model, classes, groups = prepared(case)
-    assert verify(copied(model), case.trace, classes, groups) == {}
+    assert failures_of(copied(model), case.trace, classes, groups) == {}
+
+
+def test_a_grouping_of_unknown_origin_can_be_proved() -> None:
+    case = SOME[0]
+    model = case.build().train()
+    grouping = discover(model, case.trace, case.components())
+    assert verify(model, case.trace, case.components(), grouping) == {}
+    assert model.training
+    wrong = replace(grouping.groups[0], slices=grouping.groups[0].slices[:-1])
+    assert set(verify(model, case.trace, case.components(), Grouping((wrong,)))) == {"a"}
 
 
 @pytest.mark.parametrize("case", SOME, ids=lambda case: case.name)
