@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 COMPONENTS = ("encoder", "dynamics", "reward", "pi", "q1", "q2")
 _TWINNED = ("encoder", "q1", "q2")  # what the update reads a slow copy of
-_CHUNK = 64  # [images]: activations of more at once fall out of a processor's cache, and take twice the time
+# Activations of more at once fall out of a processor's cache, and take up to twice the time.
+_IMAGES, _FLOATS = 64, 2**18
 
 Twins = tuple[tuple[str, nn.Module], ...]
 
@@ -72,14 +73,23 @@ class ControllerNet(nn.Module):
 
     def act(self, z: Tensor) -> Tensor:
         """The policy's actions [..., A] in [-1, 1] for latents [..., L]."""
-        return torch.tanh(self.pi(z))
+        return torch.tanh(many(self.pi, z))
 
 
 def encode(encoder: nn.Module, observations: Tensor) -> Tensor:
     """Latents [B, L] of observations [B, ...]; of images in chunks, on a processor."""
-    if observations.dim() == 4 and observations.device.type == "cpu" and len(observations) > _CHUNK:
-        return torch.cat([encoder(chunk) for chunk in observations.split(_CHUNK)])
-    return encoder(observations)
+    return _in_chunks(encoder, observations, _IMAGES) if observations.dim() == 4 else encoder(observations)
+
+
+def many(head: nn.Module, rows: Tensor) -> Tensor:
+    """What a component other than the encoder makes of rows [B, ...]; in chunks, on a processor, if it is wide."""
+    return _in_chunks(head, rows, max(1, _FLOATS // head.get_parameter("0.weight").shape[0]))
+
+
+def _in_chunks(module: nn.Module, rows: Tensor, size: int) -> Tensor:
+    if len(rows) <= size or rows.device.type != "cpu":
+        return module(rows)
+    return torch.cat([module(chunk) for chunk in rows.split(size)])
 
 
 def explore(actions: Tensor, noise: Tensor, std: float) -> Tensor:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from prune_env.targets.tdmpc.networks import ControllerNet, explore
+from prune_env.targets.tdmpc.networks import ControllerNet, explore, many
 
 _WIDEST = 2.0  # standard deviation of the first Gaussian
 
@@ -46,6 +46,7 @@ class Planner:
         momentum: Share of the old mean in the new one.
         std: Least standard deviation, and that of the policy's noise.
         discount: Of rewards, per step.
+        bfloat16: Run the networks in bfloat16: faster where they are wide.
         noisy: Add the last Gaussian's noise to the action (to explore); it stays within the bounds.
     """
 
@@ -58,6 +59,7 @@ class Planner:
     momentum: float = 0.1
     std: float = 0.05
     discount: float = 0.99
+    bfloat16: bool = False
     noisy: bool = False
 
     def __post_init__(self) -> None:
@@ -77,6 +79,10 @@ class Planner:
             last: The plan of the step before; its mean, one step on, is where this one starts.
             generator: Draws the sequences.
         """
+        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.bfloat16):
+            return self._plan(net, z, last, generator)
+
+    def _plan(self, net: ControllerNet, z: Tensor, last: Plan | None, generator: torch.Generator) -> Plan:
         episodes, actions = len(z), net.action_dim
         proposed = self._proposals(net, z, generator)
         mean = torch.zeros(self.horizon, episodes, actions)
@@ -120,12 +126,12 @@ class Planner:
         inputs = []
         for action in actions:
             inputs.append(torch.cat([z, action], dim=1))
-            z = net.dynamics(inputs[-1])
+            z = many(net.dynamics, inputs[-1])
         discounts = torch.tensor([self.discount**t for t in range(self.horizon + 1)])
-        rewards = net.reward(torch.cat(inputs)).view(self.horizon, -1)
+        rewards = many(net.reward, torch.cat(inputs)).float().view(self.horizon, -1)
         mean = net.act(z)
         za = torch.cat([z, explore(mean, _normal(mean.shape, generator), self.std)], dim=1)
-        end = torch.minimum(net.q1(za), net.q2(za)).view(1, -1)
+        end = torch.minimum(many(net.q1, za), many(net.q2, za)).float().view(1, -1)
         return (discounts.unsqueeze(1) * torch.cat([rewards, end])).sum(0).nan_to_num(0.0)
 
 

@@ -76,7 +76,7 @@ class TDMPC(Target):
         self.controller, self.starts = controller, starts
         self.recipe: Recipe = replace(RECIPES[task, observation], **sizes)
         self.planner = Planner(
-            **{"horizon": self.recipe.horizon, "discount": self.recipe.discount, "std": self.recipe.std}
+            **{name: getattr(self.recipe, name) for name in ("horizon", "discount", "std", "bfloat16")}
             | dict(planner or {})
         )
         self.dense_steps, self.steps_per_epoch = self.recipe.dense_steps, self.recipe.steps_per_epoch

@@ -5,7 +5,7 @@ import torch
 from literal_tdmpc import LiteralTDMPC
 from test_tdmpc_update import controller
 
-from prune_env.targets.tdmpc import Learning, Plan, Planner
+from prune_env.targets.tdmpc import Learning, Plan, Planner, networks
 from prune_env.targets.tdmpc import planner as planner_module
 from prune_env.targets.tdmpc.rollout import planning_actor
 
@@ -109,6 +109,21 @@ def test_an_actor_remembers_the_plan_of_every_episode(net):
         first = Planner()(net, net.encoder(seen), None, generator)
         second = Planner()(net, net.encoder(seen), first, generator)
     assert torch.equal(actions[0], first.action) and torch.equal(actions[1], second.action)
+
+
+def test_bfloat16_is_another_way_to_the_same_kind_of_plan(net):
+    plan = Planner(bfloat16=True)(net, net.encoder(observations(3)), None, torch.Generator().manual_seed(0))
+    assert plan.action.dtype == torch.float32 and plan.action.abs().max() <= 1
+    exact = Planner()(net, net.encoder(observations(3)), None, torch.Generator().manual_seed(0))
+    assert (plan.mean - exact.mean).abs().mean() < 0.2
+
+
+def test_wide_networks_in_chunks_give_the_same_plan(net, monkeypatch):
+    plans = []
+    for floats in (2**18, 16 * 50):  # at width 16: all at once, and 50 rows at a time
+        monkeypatch.setattr(networks, "_FLOATS", floats)
+        plans.append(Planner()(net, net.encoder(observations(3)), None, torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(plans[0].mean, plans[1].mean, atol=1e-5, rtol=0)
 
 
 def test_a_network_that_is_broken_does_not_stop_the_planner(net):

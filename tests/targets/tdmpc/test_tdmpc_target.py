@@ -14,7 +14,7 @@ from prune_env.targets.tdmpc import TDMPC, Planner, load_pretrained, pretrain
 from prune_env.targets.tdmpc.pretrain import load_state, state_of
 from prune_env.training import train
 
-SMALL = {"width": 16, "latent_dim": 8, "encoder_width": 16, "batch_size": 8, "starts": 2}
+SMALL = {"width": 16, "latent_dim": 8, "encoder_width": 16, "batch_size": 8, "starts": 2, "action_repeat": 20}
 PAPER = {
     "observation": "pixels",
     "image": 84,

@@ -1,0 +1,151 @@
+"""TD-MPC's update and plan against the literal, step-by-step version, side by side: `make perf`."""
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from prune_env.targets.tdmpc import Episodes, Planner, Replay
+from prune_env.targets.tdmpc.networks import ControllerNet, pixel_encoder, state_encoder
+from prune_env.targets.tdmpc.update import Learning, update
+
+sys.path.append(str(Path(__file__).parents[1] / "targets" / "tdmpc"))
+from literal_tdmpc import LiteralTDMPC, shifted
+
+pytestmark = pytest.mark.perf
+LENGTH = 20  # of the episodes that are drawn from [steps]
+
+
+def medians(variants, rounds):
+    """Median processor time of each variant [s], interleaved, so that a noisy neighbour disturbs all alike."""
+    times = {name: [] for name in variants}
+    for run in variants.values():
+        run()
+    for _ in range(rounds):
+        for name, run in variants.items():
+            begun = time.process_time()
+            run()
+            times[name].append(time.process_time() - begun)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def controller(width, image, latent=50):
+    generator = torch.Generator().manual_seed(0)
+    if not image:
+        return ControllerNet(state_encoder(3, min(width, 256), latent), latent, 1, width, generator)
+    kernels = (7, 5, 3, 3) if image >= 84 else (5, 3, 3)
+    return ControllerNet(pixel_encoder(9, image, 32, kernels, latent), latent, 1, width, generator)
+
+
+def filled(horizon, image, episodes=20):
+    """A replay of noise: speed does not depend on what is seen."""
+    generator = torch.Generator().manual_seed(0)
+    replay = Replay(episodes, horizon, 3 if image else 1, (0.0, 1.0), generator)
+    if image:
+        seen = torch.randint(256, (episodes, LENGTH + 3, 3, image, image), dtype=torch.uint8, generator=generator)
+    else:
+        seen = torch.randn(episodes, LENGTH + 1, 3, generator=generator)
+    actions = 2 * torch.rand(episodes, LENGTH, 1, generator=generator) - 1
+    replay.add(Episodes(seen, actions, torch.rand(episodes, LENGTH, generator=generator)))
+    return replay
+
+
+def shifting(pad):
+    """The literal random shift: every observation as floats through bilinear sampling."""
+
+    def augment(observation, t):
+        return shifted(observation.float(), torch.randint(2 * pad + 1, (len(observation), 2)), pad)
+
+    return augment
+
+
+def runners(width, image, size, horizon, learnings):
+    """One update, draw and shifts included, of the literal version and of ours with each of `learnings`."""
+    replay, pad = filled(horizon, image), image // 21
+
+    def noise():
+        return torch.randn(2 * horizon + 1, size, 1)
+
+    def ours(learning):
+        net = controller(width, image)
+        rest = [p for name, p in net.named_parameters() if not name.startswith("pi.")]
+        optimizers = [torch.optim.Adam(ps, lr=1e-3, fused=True) for ps in (rest, list(net.pi.parameters()))]
+
+        def run():
+            update(net, *optimizers, replay.sample(size, pad), noise(), lambda optimizer: None, learning)
+
+        return run
+
+    literal = LiteralTDMPC(controller(width, image), Learning())
+    augmented = {"augment": shifting(pad)} if image else {}
+    variants = {"literal": lambda: literal.update(*replay.sample(size), noise(), **augmented)}
+    return variants | {name: ours(learning) for name, learning in learnings.items()}
+
+
+EXACT, HALF = Learning(), Learning(bfloat16=True)
+
+
+@pytest.mark.parametrize(
+    ("width", "image", "size", "horizon", "repeat", "rounds", "least"),
+    [
+        (64, 0, 64, 3, 10, 15, 1.5),
+        (128, 0, 64, 3, 10, 15, 1.3),
+        (512, 0, 512, 5, 1, 7, 1.5),
+        (128, 48, 128, 3, 1, 5, 2.0),
+        (512, 84, 256, 5, 1, 3, 2.0),
+    ],
+    ids=["state 64", "state 128", "state 512", "48 px", "84 px"],
+)
+def test_update(width, image, size, horizon, repeat, rounds, least):
+    learnings = {"ours": EXACT}
+    if width >= 512 or image:
+        learnings |= {"ours, bfloat16": HALF, "ours, bfloat16, slow encoder": replace(HALF, td_encoder="target")}
+
+    def repeated(run):
+        return lambda: [run() for _ in range(repeat)]
+
+    variants = {name: repeated(run) for name, run in runners(width, image, size, horizon, learnings).items()}
+    seconds = medians(variants, rounds)
+    print(f"\nupdate, width {width}, {f'{image} px' if image else 'state'}, batch {size}, horizon {horizon}:")
+    for name, value in seconds.items():
+        print(f"  {name:30} {1e3 * value / repeat:9.2f} ms  x{seconds['literal'] / value:.2f}")
+    best = min(seconds["ours"], seconds.get("ours, bfloat16", np.inf))  # the last one is another algorithm
+    assert seconds["literal"] / best >= least  # a margin below what a quiet machine shows
+
+
+@pytest.mark.parametrize(
+    ("width", "image", "planner", "least"),
+    [
+        (64, 0, Planner(), 1.8),
+        (128, 0, Planner(samples=256, iterations=4, elites=32), 1.0),
+        (512, 0, Planner(samples=512, iterations=6, elites=64, horizon=5), 1.3),
+        (128, 48, Planner(), 1.5),
+    ],
+    ids=["state 64", "state 128", "state 512", "48 px"],
+)
+def test_plan(width, image, planner, least):
+    """Plans for eight episodes, together and one after the other."""
+    net, episodes = controller(width, image), 8
+    literal = LiteralTDMPC(net, Learning())
+    seen = filled(3, image).sample(episodes).first
+    generator = torch.Generator().manual_seed(0)
+
+    def ours(chosen):
+        with torch.no_grad():
+            chosen(net, net.encoder(seen), None, generator)
+
+    def theirs():
+        for e in range(episodes):
+            literal.plan(seen[e : e + 1], None, planner, torch.randn)
+
+    half = replace(planner, bfloat16=True)
+    seconds = medians({"literal": theirs, "ours": lambda: ours(planner), "ours, bfloat16": lambda: ours(half)}, 5)
+    size = f"{planner.samples}/{planner.iterations}/{planner.horizon}, width {width}"
+    print(f"\nplan {size}, {f'{image} px' if image else 'state'}, for each of {episodes} episodes:")
+    for name, value in seconds.items():
+        print(f"  {name:30} {1e3 * value / episodes:9.2f} ms  x{seconds['literal'] / value:.2f}")
+    assert seconds["literal"] / min(seconds["ours"], seconds["ours, bfloat16"]) >= least
