@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from torch import nn
 from prune_env.groups import Group, Grouping, Slice, discover, verify
 from prune_env.groups.classes import Classes
 from prune_env.groups.lively import enliven
+from prune_env.groups.operators import RULES
 from prune_env.groups.propagation import copied, propagate
-from prune_env.groups.verification import DryCut, Permutation, failures_of
+from prune_env.groups.verification import DryCut, Permutation, _pairs_apart, failures_of
 
 NAMES = (
     "linear",
@@ -141,3 +143,29 @@ def test_an_even_input_that_must_stay_even_is_let_be() -> None:
     build = net(lambda s, x: s.b(s.a(x)) * x.sum().sqrt(), a=lin(4, 6), b=lin(6, 3))
     grouping = discover(build(), lambda m: m(torch.ones(1, 4)), ("a", "b"))
     assert grouping.names == ("a",)
+
+
+def test_of_any_two_groups_each_is_tried_without_the_other() -> None:
+    for count in range(1, 20):
+        rounds = [set(subset) for subset in _pairs_apart(range(count))]
+        assert all(rounds)
+        pairs = [(i, j) for i in range(count) for j in range(count) if i != j]
+        assert all(any(i in subset and j not in subset for subset in rounds) for i, j in pairs)
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        (lambda p, a, out: tuple(reversed(p.dims(a["self"]))), "unexpected sizes"),
+        (lambda p, a, out: p.dims(a["nobody"]), "cannot be followed"),
+        (lambda p, a, out: (p.dims(a["self"])[0], (p.dims(a["self"])[1][0][::-1].copy(),)), "permuting"),
+        (lambda p, a, out: tuple(p.ledger.fresh(n) for n in out.shape), "no layer"),
+    ],
+    ids=["wrong sizes", "crash", "channels reversed", "channels forgotten"],
+)
+def test_even_a_wrong_rule_corrupts_nothing(monkeypatch: pytest.MonkeyPatch, rule: Any, reason: str) -> None:
+    monkeypatch.setitem(RULES, "relu", rule)
+    case = BY_NAME["linear"]
+    grouping = discover(case.build(), case.trace, case.components())
+    assert len(grouping) == 0
+    assert any(reason in str(group.reason) for group in grouping.locked)
