@@ -58,7 +58,9 @@ class GroupExtractor(nn.Module):
         """Standardise every column over all groups of these observations, [B, G * F], from now on."""
         table = observations.reshape(-1, self.columns)
         self.shift = table.mean(0)
-        self.scale = table.std(0).clamp_min(1e-2)
+        spread = table.std(0)
+        # What does not vary among dense networks (progress, say) varies in later rounds, and must not be blown up then.
+        self.scale = torch.where(spread < 1e-3, 1.0, spread)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Latent vectors of actor and critic."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,35 +95,29 @@ def train_agent(
     make = EnvFactory(env_id, options)
     single: PruningEnv = make().unwrapped  # type: ignore[assignment]
     prepare([single.pool], jobs=cores())
-    venv = _vectorised(make, n_envs, seed, normalise=settings.get("normalize", True))
-    eval_venv = _vectorised(make, 1, seed + 1, normalise=settings.get("normalize", True), training=False)
-    normaliser = venv if isinstance(venv, VecNormalize) else None
-    model = _make_or_resume(algo, venv, settings, out, seed, single)
-    write_atomically(out / "config.json", canonical_json(config).encode())  # a command that was mistaken leaves nothing
-    config["versions"] = {"prune_env": prune_env.__version__, "torch": torch.__version__}
+    normalise = settings.get("normalize", True)
+    with ExitStack() as open_environments:
+        venv = open_environments.enter_context(closing(_vectorised(make, n_envs, seed, normalise)))
+        eval_venv = open_environments.enter_context(closing(_vectorised(make, 1, seed + 1, normalise, training=False)))
+        normaliser = venv if isinstance(venv, VecNormalize) else None
+        model = _make_or_resume(algo, venv, settings, out, seed, single)
+        write_atomically(out / "config.json", canonical_json(config).encode())  # a mistaken command leaves nothing
+        config["versions"] = {"prune_env": prune_env.__version__, "torch": torch.__version__}
 
-    def save() -> None:
-        save_agent(out, model, single, normaliser, {**config, "timesteps": model.num_timesteps})
+        def save() -> None:
+            save_agent(out, model, single, normaliser, {**config, "timesteps": model.num_timesteps})
 
-    callbacks = [
-        PruningScalars(single.group_names),
-        evaluation(eval_venv, out, max(eval_every // n_envs, 1), eval_episodes, seed + 1, since=model.num_timesteps),
-        Checkpoints(save, eval_every),
-    ]
-    if progress:
-        callbacks.append(ProgressBar(timesteps, f"{algo} on {env_id}"))
-    try:
-        if model.num_timesteps < timesteps:
-            model.learn(
-                timesteps - model.num_timesteps,
-                callback=CallbackList(callbacks),
-                tb_log_name=algo,
-                reset_num_timesteps=False,
-            )
+        left, every = timesteps - model.num_timesteps, max(eval_every // n_envs, 1)
+        callbacks = [
+            PruningScalars(single.group_names),
+            evaluation(eval_venv, out, every, eval_episodes, seed + 1, since=model.num_timesteps),
+            Checkpoints(save, eval_every),
+        ]
+        if progress:
+            callbacks.append(ProgressBar(timesteps, f"{algo} on {env_id}"))
+        if left > 0:
+            model.learn(left, callback=CallbackList(callbacks), tb_log_name=algo, reset_num_timesteps=False)
         save()
-    finally:
-        venv.close()
-        eval_venv.close()
     return out / "model.zip"
 
 

@@ -1,5 +1,8 @@
 """A Gymnasium environment for learned pruning of networks made of several components."""
 
+from importlib import import_module
+from types import ModuleType
+
 from prune_env.envs import PruningEnv, register_environments
 from prune_env.targets import Target, known_targets, make_target, register_target
 
@@ -7,3 +10,10 @@ __version__ = "0.1.0"
 __all__ = ["PruningEnv", "Target", "__version__", "known_targets", "make_target", "register_target"]
 
 register_environments()
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`prune_env.benchmark` and `prune_env.testing` are imported when they are first asked for."""
+    if name in ("benchmark", "testing"):
+        return import_module(f"prune_env.{name}")
+    raise AttributeError(f"module 'prune_env' has no attribute {name!r}")

@@ -16,7 +16,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from prune_env.envs import ENVIRONMENTS, OBJECTIVES
+from prune_env.envs import ENVIRONMENTS, OBJECTIVES, DenseTrainingError
 from prune_env.importance import CRITERIA
 from prune_env.parallel import cores, single_threaded
 from prune_env.targets import DataError, known_targets, make_target
@@ -250,7 +250,7 @@ def main() -> None:
     """Run the command line; what a user can mend ends in one line on standard error and exit status 2."""
     try:
         app.cli(prog="prune-env", description=__doc__, use_underscores=False)
-    except (ValueError, DataError, FileNotFoundError, gym.error.UnregisteredEnv) as error:
+    except (ValueError, DataError, DenseTrainingError, OSError, ImportError, gym.error.UnregisteredEnv) as error:
         print(f"prune-env: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

@@ -41,6 +41,8 @@ _REGISTERED: dict[str, Factory] = {}
 def register_policy(name: str, factory: Factory) -> None:
     """Make a policy known under `name` in this process; `factory(env)` makes it.
 
+    A benchmark with several jobs finds it only if importing your main module registers it; an entry point always works.
+
     Raises:
         ValueError: If the name is taken by another factory.
     """

@@ -1,6 +1,6 @@
 """The decision problem: observation, action, reward, and the environment itself."""
 
-from prune_env.envs.checkpoints import CheckpointSpec, is_cached, load_checkpoint
+from prune_env.envs.checkpoints import CheckpointSpec, DenseTrainingError, is_cached, load_checkpoint
 from prune_env.envs.episode import COLLAPSED, Episode
 from prune_env.envs.files import cache_folder, canonical_json, config_hash, write_atomically
 from prune_env.envs.network import Network, Pool
@@ -17,6 +17,7 @@ __all__ = [
     "OBJECTIVES",
     "CheckpointSpec",
     "Column",
+    "DenseTrainingError",
     "Episode",
     "Network",
     "NetworkView",

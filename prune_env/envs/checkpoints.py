@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from filelock import FileLock
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
+from tqdm import tqdm
 
 from prune_env.envs.files import cache_folder, canonical_json, config_hash, write_atomically
 from prune_env.groups import Surgeon, discover
@@ -25,6 +26,10 @@ from prune_env.training import Observer, train
 
 _FORMAT = 1  # raise it when the same configuration would make another checkpoint
 _log = logging.getLogger(__name__)
+
+
+class DenseTrainingError(RuntimeError):
+    """A dense network diverged in training, or is no better than the floor; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +87,14 @@ def make_learner(
     return Learner(target, model, optimizers, surgeon, tracker, observers, schedule)
 
 
-def load_checkpoint(spec: CheckpointSpec, progress: Callable[[int, int], None] | None = None) -> Learner:
+def load_checkpoint(spec: CheckpointSpec, progress: bool = True) -> Learner:
     """A trained learner: from the cache if it is there, else trained now and put there.
 
     Several processes may ask for the same checkpoint: one trains it, the others wait. A damaged file is trained anew.
 
     Args:
         spec: What is wanted.
-        progress: Called with (step, steps) while training.
+        progress: Show a bar when training takes longer than two seconds.
     """
     generator = torch.Generator().manual_seed(spec.seed)
     target = spec.make_target()
@@ -127,20 +132,22 @@ def _settings(spec: CheckpointSpec, target: Target) -> dict[str, Any]:
     }
 
 
-def _train_dense(learner: Learner, generator: torch.Generator, progress: Callable[[int, int], None] | None) -> None:
+def _train_dense(learner: Learner, generator: torch.Generator, progress: bool) -> None:
     target, steps = learner.target, learner.target.dense_steps
     batches = target.batches(generator)
     annealed = round(steps * target.anneal_after)
 
-    def phase(begin: int, end: int) -> float:
-        report = (lambda step: progress(begin + step, steps)) if progress else None
-        return train(target, learner.model, learner.optimizers, batches, end - begin, learner.observers, report)
+    def phase(count: int) -> float:
+        return train(
+            target, learner.model, learner.optimizers, batches, count, learner.observers, lambda _: bar.update()
+        )
 
-    loss = phase(0, annealed)
-    target.anneal(learner.optimizers)
-    loss += phase(annealed, steps)
+    with tqdm(total=steps, desc="dense network", unit="step", delay=2, disable=not progress, leave=False) as bar:
+        loss = phase(annealed)
+        target.anneal(learner.optimizers)
+        loss += phase(steps - annealed)
     if not math.isfinite(loss):
-        raise RuntimeError(
+        raise DenseTrainingError(
             f"the dense network of {type(target).__name__} {target.settings()} diverged in training (its loss is not "
             "finite); lower the learning rate"
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prune_env.envs.checkpoints import CheckpointSpec, Learner, is_cached, load_checkpoint
+from prune_env.envs.checkpoints import CheckpointSpec, DenseTrainingError, Learner, is_cached, load_checkpoint
 from prune_env.groups import CostModel
 from prune_env.parallel import map_unordered
 from prune_env.targets import PoolSplit, Split, make_target
@@ -48,13 +48,13 @@ class Network:
         Asked for a split for the first time, the network must be dense; validation is scored when it is loaded.
 
         Raises:
-            RuntimeError: If the dense network is no better than the floor: it has nothing to retain.
+            DenseTrainingError: If the dense network is no better than the floor: it has nothing to retain.
         """
         if split not in self._scale:
             target = self.learner.target
             floor, dense = target.floor(split), target.score(self.learner.model, split)
             if not dense - floor > _MARGIN:
-                raise RuntimeError(
+                raise DenseTrainingError(
                     f"the dense network {self.label!r} scores {dense:.4g} on {split}, no better than the floor "
                     f"{floor:.4g}: train it longer (dense_steps) before pruning it"
                 )
@@ -104,4 +104,4 @@ def prepare(pools: Sequence[Pool], jobs: int = 1) -> None:
 
 
 def _train_and_cache(spec: CheckpointSpec) -> None:
-    load_checkpoint(spec)
+    load_checkpoint(spec, progress=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import gymnasium as gym
@@ -163,11 +164,11 @@ class PruningEnv(gym.Env, EzPickle):
             **target_options,
         )
         for name, value in {"rounds": rounds, "min_channels": min_channels, "round_to": round_to, "pool": pool}.items():
-            if value < 1:
+            if _number(name, value) < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        if steps_per_round < 0:
+        if _number("steps_per_round", steps_per_round) < 0:
             raise ValueError(f"steps_per_round must not be negative, got {steps_per_round}")
-        if not 0 < max_ratio < 1:
+        if not 0 < _number("max_ratio", max_ratio, Real) < 1:
             raise ValueError(f"max_ratio must lie in (0, 1), got {max_ratio}")
         self.budgets = _check_budget(budget)
         objective = objective or ("area" if budget is None else "budget")
@@ -334,6 +335,12 @@ class PruningEnv(gym.Env, EzPickle):
             rounds=self.rules.rounds,
             terms=self.episode.terms,
         )
+
+
+def _number(name: str, value: Any, kind: type = Integral) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{name} must be {'a whole number' if kind is Integral else 'a number'}, got {value!r}")
+    return value
 
 
 def _known(argument: str, name: Any, known: Iterable[str]) -> Any:

@@ -66,7 +66,8 @@ class ChannelSums:
         if self._one_call:
             flat, weight = (torch.cat([r.reshape(-1) for r in side]) for side in (rows, weights))
             product = flat * weight
-            parts: list[tuple[Tensor, Power]] = [(flat, "absolute"), (flat, "square"), (product, "signed"), (product, "square")]
+            powers: tuple[Power, ...] = ("absolute", "square", "signed", "square")
+            parts = zip((flat, flat, product, product), powers, strict=True)
             return torch.stack([self._to_channels(_segments(x, power, self._starts)) for x, power in parts])
         reduced: list[list[Tensor]] = [[], [], [], []]
         for gradient, weight in zip(rows, weights, strict=True):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from agents.policies import GroupPolicy
+from agents.policies import GroupExtractor, GroupPolicy
 
 G, F, H = 5, 4, 8
 
@@ -111,3 +111,10 @@ def test_saved_and_loaded_it_answers_bit_for_bit_alike(tmp_path):
     loaded = GroupPolicy.load(tmp_path / "policy.pt")
     for mine, theirs in zip(outputs(policy, table), outputs(loaded, table), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_what_is_constant_at_reset_is_not_blown_up_later():
+    extractor = GroupExtractor(groups=2, columns=2, hidden=4)
+    extractor.calibrate(torch.tensor([[1.0, 5.0, 2.0, 5.0], [3.0, 5.0, 4.0, 5.0]]))  # the second column is always 5
+    assert extractor.scale[1] == 1.0 and extractor.shift[1] == 5.0
+    assert extractor.scale[0] == torch.tensor([1.0, 2.0, 3.0, 4.0]).std()

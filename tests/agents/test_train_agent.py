@@ -89,7 +89,7 @@ def test_scalars_are_means_over_rounds_and_environments():
 def test_the_group_policy_was_calibrated_before_training(trained):
     extractor = PPO.load(trained / "model.zip", device="cpu").policy.mlp_extractor
     assert extractor.shift.abs().max() > 1  # log10 of importance is far from zero
-    assert (extractor.scale != 1).all() and (extractor.scale > 0).all()
+    assert (extractor.scale[:5] != 1).all() and (extractor.scale > 0).all()  # importance and weights vary
 
 
 # ---------------------------------------------------------------------- going on

@@ -361,3 +361,9 @@ def test_registration_is_idempotent():
     prune_env.envs.register_environments()
     assert gym.spec("PruneEnv/Autoencoder-v0").entry_point == "prune_env.envs.pruning:PruningEnv"
     assert gym.make("prune_env:PruneEnv/Autoencoder-v0", **QUICK) is not None
+
+
+def test_options_of_the_wrong_kind_are_named():
+    for name in ("rounds", "steps_per_round", "max_ratio", "pool"):
+        with pytest.raises(ValueError, match=name):
+            PruningEnv("autoencoder", **(QUICK | {name: "two"}))
