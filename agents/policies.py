@@ -60,7 +60,7 @@ class GroupExtractor(nn.Module):
         self.shift = table.mean(0)
         spread = table.std(0)
         # What does not vary among dense networks (progress, say) varies in later rounds, and must not be blown up then.
-        self.scale = torch.where(spread < 1e-3, 1.0, spread)
+        self.scale = torch.where(spread < 1e-6, 1.0, spread.clamp_min(1e-2))
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Latent vectors of actor and critic."""
