@@ -236,7 +236,7 @@ def _check_score(target: Target, model: nn.Module, report: TargetReport) -> None
 def _check_cut(target: Target, model: nn.Module, report: TargetReport) -> None:
     if report.grouping is None:
         return
-    surgeon = Surgeon(model, report.grouping, optimizers := target.optimizers(model))
+    surgeon = Surgeon(model, report.grouping, optimizers := target.optimizers(model), target.twins(model))
     kept = torch.cat([torch.arange(g.channels) < max(1, g.channels // 2) for g in report.grouping])
 
     def cut_and_go_on() -> None:

@@ -79,7 +79,7 @@ def make_learner(
         reasons = "; ".join(f"{g.name}: {g.reason}" for g in grouping.locked) or "no layer was found"
         raise ValueError(f"target {spec.target!r} has no group that can be pruned ({reasons})")
     optimizers = target.optimizers(model)
-    surgeon = Surgeon(model, grouping, optimizers)
+    surgeon = Surgeon(model, grouping, optimizers, target.twins(model))
     tracker = ImportanceTracker(surgeon)
     schedule = CosineL1(surgeon, target.steps_per_epoch)
     # The regularisation comes first: importance is measured on the gradient of the total loss.
@@ -155,6 +155,8 @@ def _train_dense(learner: Learner, generator: torch.Generator, progress: bool) -
 
 def _state_of(learner: Learner) -> dict[str, Tensor]:
     state = {f"model.{name}": tensor for name, tensor in learner.model.state_dict().items()}
+    for i, (_, twin) in enumerate(learner.surgeon.twins):
+        state |= {f"twin.{i}.{name}": tensor for name, tensor in twin.state_dict().items()}
     for i, optimizer in enumerate(learner.optimizers):
         for p, values in optimizer.state_dict()["state"].items():
             for key, value in values.items():
@@ -169,6 +171,8 @@ def _restore_state(learner: Learner, state: dict[str, Tensor]) -> None:
         return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
     learner.model.load_state_dict(part("model."))
+    for i, (_, twin) in enumerate(learner.surgeon.twins):
+        twin.load_state_dict(part(f"twin.{i}."))
     for i, optimizer in enumerate(learner.optimizers):
         values: dict[int, dict[str, Tensor]] = {}
         for key, tensor in part(f"optimizer.{i}.").items():

@@ -80,6 +80,13 @@ class Target:
         optimizer.step()
         return loss.detach()
 
+    def twins(self, model: nn.Module) -> Sequence[tuple[str, nn.Module]]:
+        """Modules outside the model with the tensors of a part of it, such as target networks: (prefix, module).
+
+        They are cut by the same indices as the part of the model whose qualified name is `prefix`.
+        """
+        return ()
+
     def anneal(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         """Settle the optimizers for the end of dense training, and for all that comes after it, cuts included.
 
