@@ -5,8 +5,10 @@ from prune_env.targets.base import PoolSplit, Split, Target
 from prune_env.targets.data import DataError
 from prune_env.targets.examples import EXAMPLES
 from prune_env.targets.registry import known_targets, make_target, register_target
+from prune_env.targets.tdmpc import TDMPC
 
 __all__ = [
+    "TDMPC",
     "Autoencoder",
     "DataError",
     "PoolSplit",
@@ -18,5 +20,6 @@ __all__ = [
 ]
 
 register_target("autoencoder", Autoencoder)
+register_target("tdmpc", TDMPC)
 for _name, _example in EXAMPLES.items():
     register_target(_name, _example)
