@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from prune_env.targets.tdmpc.update import Learning
 
@@ -111,3 +112,6 @@ RECIPES = {
         dense_steps=8000,
     ),
 }
+
+# Plans look as far as the model was trained to, but not from pixels: there, longer ones find what the model gets wrong.
+PLANNERS: dict[tuple[str, str], dict[str, Any]] = {("pendulum", "pixels"): {"horizon": 1, "proposals": 0.25}}

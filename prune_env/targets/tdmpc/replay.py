@@ -108,11 +108,22 @@ def stacked(frames: Tensor, stack: int, pad: int = 0, generator: torch.Generator
     if not pad:
         return torch.stack([frames[:, i : i + stack].flatten(1, 2) for i in range(count)])
     size = frames.shape[-1]
-    inside = torch.arange(-pad, size + pad).clamp(0, size - 1)
-    padded = frames.index_select(-2, inside).index_select(-1, inside)
+    padded = _padded(frames, pad).numpy()
     shifts = torch.randint(2 * pad + 1, (count, len(frames), 2), generator=generator).tolist()
     result = frames.new_empty((count, len(frames), stack, *frames.shape[2:]))
+    copies = result.numpy()  # whose small slices are cheaper to take than a tensor's
     for i, row in enumerate(shifts):
         for b, (x, y) in enumerate(row):
-            result[i, b] = padded[b, i : i + stack, :, y : y + size, x : x + size]
+            copies[i, b] = padded[b, i : i + stack, :, y : y + size, x : x + size]
     return result.flatten(2, 3)
+
+
+def _padded(frames: Tensor, pad: int) -> Tensor:
+    """Frames [..., S, S] with their border repeated `pad` times, [..., S + 2 pad, S + 2 pad]."""
+    size = frames.shape[-1]
+    padded = frames.new_empty((*frames.shape[:-2], size + 2 * pad, size + 2 * pad))
+    rows = padded[..., pad:-pad, :]
+    rows[..., pad:-pad] = frames
+    rows[..., :pad], rows[..., -pad:] = frames[..., :1], frames[..., -1:]
+    padded[..., :pad, :], padded[..., -pad:, :] = rows[..., :1, :], rows[..., -1:, :]
+    return padded

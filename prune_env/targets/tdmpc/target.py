@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from prune_env.targets.base import BackwardHook, Split, Target
 from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, Twins, pixel_encoder, state_encoder
 from prune_env.targets.tdmpc.planner import Planner
-from prune_env.targets.tdmpc.recipes import RECIPES, Recipe
+from prune_env.targets.tdmpc.recipes import PLANNERS, RECIPES, Recipe
 from prune_env.targets.tdmpc.replay import Replay
 from prune_env.targets.tdmpc.rollout import (
     Actor,
@@ -43,7 +43,7 @@ class TDMPC(Target):
         controller: Who acts when the score is taken: the "planner", which needs every component, or the "policy", which
             cannot feel damage to dynamics, reward and values. Training does not depend on it.
         starts: Episodes that the score is the mean of.
-        planner: Constants of the planner, by name; see `Planner`.
+        planner: Constants of the planner, by name, that shall differ from the task's; see `Planner`.
         **sizes: Fields of `Recipe` that shall differ from the task's recipe.
 
     Raises:
@@ -77,6 +77,7 @@ class TDMPC(Target):
         self.recipe: Recipe = replace(RECIPES[task, observation], **sizes)
         self.planner = Planner(
             **{name: getattr(self.recipe, name) for name in ("horizon", "discount", "std", "bfloat16")}
+            | PLANNERS.get((task, observation), {})
             | dict(planner or {})
         )
         self.dense_steps, self.steps_per_epoch = self.recipe.dense_steps, self.recipe.steps_per_epoch
