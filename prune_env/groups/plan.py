@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,23 +26,28 @@ class Place:
 
     name: str
     cuts: Cuts
+    is_parameter: bool
     owners: list[tuple[nn.Module, str]] = field(default_factory=list)
+    shelves: list[dict[str, Any]] = field(default_factory=list)
+    """The dictionary of each owner that holds the tensor; the way through `getattr` takes several times as long."""
+
+    def own(self, module: nn.Module, attribute: str) -> None:
+        """Note another module that has the tensor."""
+        self.owners.append((module, attribute))
+        self.shelves.append(module._parameters if self.is_parameter else module._buffers)
 
     @property
     def tensor(self) -> Tensor:
         """The tensor that hangs here now."""
-        module, attribute = self.owners[0]
-        return getattr(module, attribute)
+        return self.shelves[0][self.owners[0][1]]
 
     def hang(self, tensor: Tensor) -> None:
         """Replace the tensor in every module that has it."""
-        for module, attribute in self.owners:
-            if not isinstance(tensor, nn.Parameter):
-                module._buffers[attribute] = tensor
-            elif isinstance(module, nn.RNNBase):
+        for (module, attribute), shelf in zip(self.owners, self.shelves, strict=True):
+            if isinstance(module, nn.RNNBase):
                 setattr(module, attribute, tensor)  # keeps the flat list of its weights up to date
             else:
-                module._parameters[attribute] = tensor
+                shelf[attribute] = tensor
 
 
 class Positions:
@@ -101,8 +107,8 @@ def places_of(module: nn.Module, cuts: dict[str, Cuts], prefix: str = "") -> lis
         for attribute, tensor in [*child._parameters.items(), *child._buffers.items()]:
             if tensor is not None:
                 name = f"{path}.{attribute}" if path else attribute
-                place = found.setdefault(id(tensor), Place(name, cuts.get(stem + name, [])))
-                place.owners.append((child, attribute))
+                new = Place(name, cuts.get(stem + name, []), isinstance(tensor, nn.Parameter))
+                found.setdefault(id(tensor), new).own(child, attribute)
     return list(found.values())
 
 

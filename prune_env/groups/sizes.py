@@ -6,26 +6,36 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _CONVOLUTION = nn.modules.conv._ConvNd
 
+Sizes = dict[str, Any]
 Refresh = Callable[[], None]
 
 
 def refresher(module: nn.Module) -> Refresh | None:
     """A function that sets the size attributes of a module from its tensors; None where there are none to set.
 
+    They are plain attributes, so they are set past the checks of `Module.__setattr__`.
+
     Made while the module is dense: whether a convolution is depthwise cannot be told any more from one that is cut.
     """
     if isinstance(module, _CONVOLUTION):
         depthwise = module.groups > 1 and module.in_channels == module.groups and not module.transposed
-        return partial(_convolution, module, module.out_channels // module.in_channels if depthwise else 0)
-    for kind, refresh in _REFRESH.items():
-        if isinstance(module, kind):
-            return partial(refresh, module)
-    return None
+        read: Callable[[Any], Sizes] = partial(
+            _convolution, multiplier=module.out_channels // module.in_channels if depthwise else 0
+        )
+    else:
+        known = [read for kind, read in _READ.items() if isinstance(module, kind)]
+        if not known:
+            return None
+        read = known[0]
+    return partial(_refresh, module, read)
+
+
+def _refresh(module: nn.Module, read: Callable[[Any], Sizes]) -> None:
+    module.__dict__.update(read(module))
 
 
 def weight_of(module: nn.Module) -> nn.Parameter:
@@ -34,57 +44,55 @@ def weight_of(module: nn.Module) -> nn.Parameter:
     return max(module.parameters(), key=lambda p: (p.dim(), p.numel())) if weight is None else weight
 
 
-def _convolution(module: Any, multiplier: int) -> None:
+def _convolution(module: nn.Module, multiplier: int) -> Sizes:
     """`multiplier` filters for each channel of a depthwise convolution; 0 for any other."""
     one, other = weight_of(module).shape[:2]
-    if multiplier:
-        module.groups = one // multiplier
+    groups: Any = one // multiplier if multiplier else module.groups
     if module.transposed:
-        module.in_channels, module.out_channels = one, other * module.groups
-    else:
-        module.out_channels, module.in_channels = one, other * module.groups
+        return {"in_channels": one, "out_channels": other * groups, "groups": groups}
+    return {"out_channels": one, "in_channels": other * groups, "groups": groups}
 
 
-def _linear(module: Any) -> None:
-    module.out_features, module.in_features = weight_of(module).shape
+def _linear(module: nn.Module) -> Sizes:
+    out_features, in_features = weight_of(module).shape
+    return {"out_features": out_features, "in_features": in_features}
 
 
-def _batch_norm(module: Any) -> None:
-    tensor = module.running_mean if module.weight is None else module.weight
-    if isinstance(tensor, Tensor):
-        module.num_features = tensor.shape[0]
+def _batch_norm(module: nn.Module) -> Sizes:
+    tensor = module._parameters["weight"] if module.affine else module._buffers["running_mean"]
+    return {} if tensor is None else {"num_features": tensor.shape[0]}
 
 
-def _whole_norm(module: Any) -> None:
-    if module.weight is not None:
-        module.normalized_shape = tuple(module.weight.shape)
+def _whole_norm(module: nn.Module) -> Sizes:
+    weight = module._parameters["weight"]
+    return {} if weight is None else {"normalized_shape": tuple(weight.shape)}
 
 
-def _group_norm(module: Any) -> None:
-    if module.weight is not None:
-        module.num_channels = module.weight.shape[0]
+def _group_norm(module: nn.Module) -> Sizes:
+    weight = module._parameters["weight"]
+    return {} if weight is None else {"num_channels": weight.shape[0]}
 
 
-def _prelu(module: Any) -> None:
-    module.num_parameters = module.weight.shape[0]
+def _prelu(module: nn.Module) -> Sizes:
+    return {"num_parameters": weight_of(module).shape[0]}
 
 
-def _embedding(module: Any) -> None:
-    module.num_embeddings, module.embedding_dim = weight_of(module).shape
+def _embedding(module: nn.Module) -> Sizes:
+    num_embeddings, embedding_dim = weight_of(module).shape
+    return {"num_embeddings": num_embeddings, "embedding_dim": embedding_dim}
 
 
-def _recurrent(module: Any) -> None:
-    module.input_size = module.weight_ih_l0.shape[1]
-    if module.proj_size:
-        module.proj_size = module.weight_hh_l0.shape[1]
-    module.hidden_size = module.weight_hh_l0.shape[0] // {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
+def _recurrent(module: Any) -> Sizes:
+    hidden = module.weight_hh_l0.shape[0] // {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
+    sizes = {"input_size": module.weight_ih_l0.shape[1], "hidden_size": hidden}
+    return sizes | ({"proj_size": module.weight_hh_l0.shape[1]} if module.proj_size else {})
 
 
-def _recurrent_cell(module: Any) -> None:
-    module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
+def _recurrent_cell(module: Any) -> Sizes:
+    return {"input_size": module.weight_ih.shape[1], "hidden_size": module.weight_hh.shape[1]}
 
 
-_REFRESH: dict[Any, Callable[[Any], None]] = {
+_READ: dict[Any, Callable[[Any], Sizes]] = {
     nn.Linear: _linear,
     nn.modules.batchnorm._NormBase: _batch_norm,
     (nn.LayerNorm, getattr(nn, "RMSNorm", nn.LayerNorm)): _whole_norm,

@@ -151,7 +151,7 @@ class Surgeon:
     def _slice(self, place: Place, indices: Sequence[Tensor | None], swapped: dict[Tensor, nn.Parameter]) -> None:
         old = place.tensor
         new = select(old.detach(), place.cuts, indices, old.shape)
-        if not isinstance(old, nn.Parameter):
+        if not place.is_parameter:
             place.hang(new)
             return
         swapped[old] = nn.Parameter(new, requires_grad=old.requires_grad)
@@ -188,7 +188,7 @@ class Surgeon:
         swapped: dict[Tensor, nn.Parameter] = {}
         for place, tensor in zip(self._places, snapshot.tensors, strict=True):
             old, new = place.tensor, tensor.clone()
-            if isinstance(old, nn.Parameter):
+            if place.is_parameter:
                 swapped[old] = new = nn.Parameter(new, requires_grad=old.requires_grad)
             place.hang(new)
         for optimizer, settings, states in zip(self.optimizers, snapshot.settings, snapshot.states, strict=True):

@@ -297,6 +297,18 @@ def test_a_snapshot_is_a_copy_and_picklable() -> None:
     assert_equal(everything(model, optimizer), before)
 
 
+def test_a_deep_copy_of_a_surgeon_cuts_the_copy_of_its_model() -> None:
+    model, grouping, optimizer = make(SHARED)
+    surgeon = Surgeon(model, grouping, [optimizer])
+    before, twin = everything(model, optimizer), copy.deepcopy(surgeon)
+    twin.cut(random_keep(twin))
+    assert twin.model.a.out_features == len(twin.model.a.weight) < 6
+    train(SHARED, twin.model, twin.optimizers)
+    assert_equal(everything(model, optimizer), before)
+    surgeon.cut(random_keep(surgeon))
+    assert model.a.weight.shape == twin.model.a.weight.shape
+
+
 def test_an_optimizer_without_state_has_none_after_restore() -> None:
     model = trained(SHARED)
     optimizer = torch.optim.Adam(model.parameters())
