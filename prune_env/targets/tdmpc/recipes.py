@@ -109,7 +109,7 @@ RECIPES = {
         tau=0.02,
         discount=0.97,
         td_encoder="target",
-        dense_steps=8000,
+        dense_steps=6000,
     ),
 }
 

@@ -302,3 +302,37 @@ def test_solves_pendulum_from_its_state(seed):
     print(f"\nseed {seed}: solved after {solved.updates} updates, {solved.seconds:.1f} s; best {result.best}")
     assert target.mean_return(result.model, "test", "policy", 50) >= -160
     assert target.mean_return(result.model, "test", "planner", 50) >= -165
+
+
+@pytest.mark.slow
+def test_damage_that_only_the_planner_feels():
+    """Four fifths of dynamics, reward or a value function cut away: the reason why the planner is scored by default.
+
+    The reward's part is small: most of a plan's worth is the value of its end.
+    """
+    target = TDMPC()
+    result = pretrain(target, seed=0)
+    grouping = discover(result.model, target.trace, target.components)
+    surgeon = Surgeon(result.model, grouping, result.optimizers, target.twins(result.model))
+    dense = surgeon.snapshot()
+    owner = torch.tensor([i for i, group in enumerate(grouping) for _ in range(group.channels)])
+    place = torch.cat([torch.arange(group.channels) for group in grouping])
+    returns = {}
+    for component in ("none", "dynamics", "reward", "q1", "pi"):
+        hit = torch.tensor([group.components == (component,) for group in grouping])[owner]
+        surgeon.cut(~hit | (place % 5 == 0))
+        returns[component] = [target.mean_return(result.model, "test", who, 20) for who in ("policy", "planner")]
+        surgeon.restore(dense)
+    print("\n" + "\n".join(f"{name:10} policy {a:8.1f}  planner {b:8.1f}" for name, (a, b) in returns.items()))
+    for component, least in (("dynamics", 50), ("q1", 50), ("reward", 2)):
+        assert returns[component][0] == returns["none"][0]
+        assert returns[component][1] < returns["none"][1] - least
+
+
+@pytest.mark.slow
+def test_swings_up_from_pixels():
+    target = TDMPC(observation="pixels")
+    result = pretrain(target, seed=1)
+    print(f"\n{result.best}")
+    assert result.best.policy_return >= -250
+    assert target.mean_return(result.model, "test", "policy", 50) >= -250
