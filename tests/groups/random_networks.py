@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 FIXED = -1
+MOST_CHANNELS = 16
+"""Of a wire that is concatenated or flattened: without a bound, concatenations of such grow beyond all memory."""
 Draw = Callable[[Any], Any]
 Step = Callable[["RandomNetwork", list[Tensor]], Tensor]
 
@@ -221,11 +223,17 @@ def _pair(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Builder], N
 
 
 def _concatenation(b: Builder) -> None:
-    at = b.pick()
-    space = b.wires[at].space
-    parts = [at, *(b.pick(lambda wire: wire.space == space) for _ in range(b.draw(st.integers(1, 2))))]
-    parts = b.draw(st.permutations(parts))
-    b.add(lambda m, w: torch.cat([w[i] for i in parts], 1), [c for i in parts for c in b.wires[i].channels], space)
+    at = b.pick(narrow)
+    if at is not None:
+        space = b.wires[at].space
+        more = b.draw(st.integers(1, 2))
+        others = [b.pick(lambda wire: narrow(wire) and wire.space == space) for _ in range(more)]
+        parts = b.draw(st.permutations([at, *others]))
+        b.add(lambda m, w: torch.cat([w[i] for i in parts], 1), [c for i in parts for c in b.wires[i].channels], space)
+
+
+def narrow(wire: Wire) -> bool:
+    return len(wire.channels) <= MOST_CHANNELS
 
 
 def _again(b: Builder) -> None:
@@ -255,7 +263,7 @@ def _gated_halves(b: Builder) -> None:
 
 
 def _flatten(b: Builder) -> None:
-    at = b.pick(lambda wire: bool(wire.space))
+    at = b.pick(lambda wire: bool(wire.space) and narrow(wire))
     if at is not None:
         size = b.wires[at].space[0] * b.wires[at].space[1]
         b.add(lambda m, w: w[at].flatten(1), [c for c in b.wires[at].channels for _ in range(size)])
