@@ -20,7 +20,7 @@ test: $(STAMP)
 
 # Proofs that take minutes: hundreds of random networks, kills and resumes, whole trainings.
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow -q
+	$(BIN)/python -m pytest -m slow -n auto -q
 
 # Speed ratios, measured side by side in one run.
 perf: $(STAMP)
