@@ -21,17 +21,20 @@ class GroupEncoder(nn.Module):
     Args:
         columns: F.
         hidden: H.
+        places: G, to learn also what each group's place means; 0 treats groups by what is seen of them alone.
     """
 
-    def __init__(self, columns: int, hidden: int):
+    def __init__(self, columns: int, hidden: int, places: int = 0):
         super().__init__()
         self.alone = nn.Linear(2 * columns, hidden)
         self.together = nn.Linear(2 * hidden, hidden)
+        self.place = nn.Parameter(torch.zeros(places, hidden)) if places else None
 
     def forward(self, table: Tensor) -> Tensor:
         """[B, G, F] to [B, G, H]."""
         relative = table - table.mean(dim=1, keepdim=True)
-        alone = torch.tanh(self.alone(torch.cat([table, relative], dim=-1)))
+        seen = self.alone(torch.cat([table, relative], dim=-1))
+        alone = torch.tanh(seen if self.place is None else seen + self.place)
         summary = alone.mean(dim=1, keepdim=True).expand_as(alone)
         return torch.tanh(self.together(torch.cat([alone, summary], dim=-1)))
 
@@ -43,14 +46,15 @@ class GroupExtractor(nn.Module):
         groups: G.
         columns: F.
         hidden: H.
+        places: Whether each group's place is learnt too.
     """
 
-    def __init__(self, groups: int, columns: int, hidden: int):
+    def __init__(self, groups: int, columns: int, hidden: int, places: bool = False):
         super().__init__()
         self.groups, self.columns = groups, columns
         self.latent_dim_pi, self.latent_dim_vf = groups * hidden, hidden
-        self.actor = GroupEncoder(columns, hidden)
-        self.critic = GroupEncoder(columns, hidden)
+        self.actor = GroupEncoder(columns, hidden, groups if places else 0)
+        self.critic = GroupEncoder(columns, hidden, groups if places else 0)
         self.register_buffer("shift", torch.zeros(columns))
         self.register_buffer("scale", torch.ones(columns))
 
@@ -97,16 +101,19 @@ class GroupPolicy(ActorCriticPolicy):
     Args:
         *args: As for `ActorCriticPolicy`.
         hidden: H.
+        places: Learn also what each group's place means: for targets whose groups do different things.
         **kwargs: As for `ActorCriticPolicy`.
     """
 
-    def __init__(self, *args: Any, hidden: int = 64, **kwargs: Any):
-        self._hidden = hidden
+    def __init__(self, *args: Any, hidden: int = 64, places: bool = False, **kwargs: Any):
+        self._hidden, self._places = hidden, places
         super().__init__(*args, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
         groups = self.action_space.shape[0]  # type: ignore[index]
-        self.mlp_extractor = GroupExtractor(groups, self.features_dim // groups, self._hidden)  # type: ignore[assignment]
+        self.mlp_extractor = GroupExtractor(  # type: ignore[assignment]
+            groups, self.features_dim // groups, self._hidden, self._places
+        )
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
@@ -123,4 +130,4 @@ class GroupPolicy(ActorCriticPolicy):
         extractor.calibrate(observations)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {**super()._get_constructor_parameters(), "hidden": self._hidden}
+        return {**super()._get_constructor_parameters(), "hidden": self._hidden, "places": self._places}

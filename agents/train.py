@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 
 import prune_env
 from agents.callbacks import Checkpoints, ProgressBar, PruningScalars, evaluation
+from agents.imitation import imitate
 from agents.policies import GroupPolicy
 from agents.saved import read_description, restore_normaliser, save_agent
 from agents.settings import algorithm, load_hyperparams, parse_schedule, policy_class
@@ -151,12 +152,15 @@ def _make_or_resume(
         # The environments start new episodes: with the old seed they would repeat those already learned from.
         venv.seed(seed + model.num_timesteps)
         return model
-    beside = {"n_envs", "n_timesteps", "normalize"}  # what rl-zoo keeps next to an algorithm's own arguments
+    beside = {"n_envs", "n_timesteps", "normalize", "imitate"}  # what is not an algorithm's own argument
     arguments = {k: parse_schedule(v) for k, v in settings.items() if k not in beside}
     policy = policy_class(arguments.pop("policy", "MlpPolicy"))
     model = algorithm(algo)(policy, venv, seed=seed, device="cpu", tensorboard_log=logs, **arguments)
     if isinstance(model.policy, GroupPolicy):
         env.reset(seed=seed)
-        seen = np.stack([env.reset()[0] for _ in range(_CALIBRATION_RESETS)])
-        model.policy.calibrate(torch.as_tensor(seen))
+        seen = torch.as_tensor(np.stack([env.reset()[0] for _ in range(_CALIBRATION_RESETS)]))
+        model.policy.calibrate(seen)
+        if heuristic := settings.get("imitate"):
+            left = imitate(model.policy, env, heuristic, seen)
+            _log.info("starting from %s, to %.3f of the actions' range", heuristic, left)
     return model

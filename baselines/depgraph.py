@@ -96,7 +96,7 @@ class DepGraph(Privileged):
         )
         pruner.step()
         widths = np.array([pruner.DG.get_out_channels(twin.get_submodule(root)) for root in view.roots], dtype=np.int64)
-        cost = count_cost(twin, view.target.trace)
+        cost = count_cost(twin, view.target.deploy, view.target.idle)
         if int(view.cost_of(widths)) not in (cost.parameters, cost.macs):
             raise ValueError("it prunes something that is in none of the environment's groups, or only part of one")
         return widths

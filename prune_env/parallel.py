@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
@@ -48,12 +50,31 @@ def map_unordered(
             return
         # Forking a process whose torch has threads can hang; a fresh interpreter cannot.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(items)), mp_context=context, initializer=single_threaded) as pool:
-            futures = [pool.submit(function, item) for item in items]
+        others = multiprocessing.active_children()
+        with ProcessPoolExecutor(min(jobs, len(items)), mp_context=context, initializer=_begin) as pool:
             try:
+                futures = [pool.submit(function, item) for item in items]
                 for future in as_completed(futures):
                     yield future.result()
                     bar.update()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                # Leaving the pool would wait for its workers; one that has just been started is not in its list yet.
+                for worker in multiprocessing.active_children():
+                    if worker not in others:
+                        worker.terminate()
                 raise
+
+
+def _begin() -> None:
+    """What a worker does first: an interrupt is its parent's business, and it does not outlive its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    single_threaded()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)  # the pool of a parent that was killed cannot end its workers

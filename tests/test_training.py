@@ -1,4 +1,4 @@
-"""The training loop and what attaches to it; repair after a cut."""
+"""The training loop and what attaches to it."""
 
 import math
 
@@ -7,8 +7,6 @@ import torch
 
 from prune_env.envs import CheckpointSpec
 from prune_env.envs.checkpoints import make_learner
-from prune_env.repair import recalibrate_batchnorm
-from prune_env.targets import make_target
 from prune_env.training import train
 
 SPEC = CheckpointSpec("autoencoder", {"latent_dim": 4})
@@ -77,29 +75,3 @@ def test_no_steps_no_change():
     before = {k: v.clone() for k, v in learner.model.state_dict().items()}
     assert train(learner.target, learner.model, learner.optimizers, batches(learner), 0) == 0.0
     assert all(torch.equal(v, before[k]) for k, v in learner.model.state_dict().items())
-
-
-def test_recalibration_is_the_mean_over_batches():
-    target = make_target("autoencoder", latent_dim=4)
-    model = target.build(torch.Generator().manual_seed(0))
-    momentum = model.encoder[1].momentum
-    drawn = [next(source) for source in [target.batches(torch.Generator().manual_seed(3))] for _ in range(4)]
-    recalibrate_batchnorm(target, model, iter(drawn), count=4)
-    inputs = [model.encoder[0](batch) for batch in drawn]
-    mean = torch.stack([x.mean(0) for x in inputs]).mean(0)
-    variance = torch.stack([x.var(0) for x in inputs]).mean(0)
-    assert torch.allclose(model.encoder[1].running_mean, mean, atol=1e-5)
-    assert torch.allclose(model.encoder[1].running_var, variance, atol=1e-5)
-    assert model.encoder[1].momentum == momentum
-    assert all(p.grad is None for p in model.parameters())
-
-
-def test_recalibration_rescues_a_cut_network():
-    """Right after a cut the statistics of everything behind it are wrong."""
-    learner = make_learner(SPEC)
-    train(learner.target, learner.model, learner.optimizers, batches(learner), 400)
-    keep = torch.rand(len(learner.surgeon.present), generator=torch.Generator().manual_seed(0)) > 0.15
-    learner.surgeon.cut(keep)
-    cut = learner.target.score(learner.model, "validation")
-    recalibrate_batchnorm(learner.target, learner.model, batches(learner, 1))
-    assert learner.target.score(learner.model, "validation") > cut

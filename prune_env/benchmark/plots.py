@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zipfile import BadZipFile
 
 import matplotlib
@@ -38,6 +38,8 @@ MARKERS = "osD^vPX<>p*h"
 LOWEST_SHOWN = -0.5
 """Retained scores below this are drawn at the lower edge: a wreck's exact depth would flatten all other curves."""
 
+Drawn = TypeVar("Drawn", Figure, Figure | None)
+
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -52,9 +54,11 @@ _STYLE: Any = {
 }
 
 
-def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def styled(draw: Callable[..., Drawn]) -> Callable[..., Drawn]:
+    """Draw in the style of these pictures."""
+
     @wraps(draw)
-    def wrapper(*args: Any, **kwargs: Any) -> Figure:
+    def wrapper(*args: Any, **kwargs: Any) -> Drawn:
         with matplotlib.rc_context(_STYLE):
             return draw(*args, **kwargs)
 
@@ -75,7 +79,7 @@ def save_figure(figure: Figure, stem: Path) -> tuple[Path, Path]:
     return written[0], written[1]
 
 
-@_styled
+@styled
 def plot_retained(competition: Competition) -> Figure:
     """Retained score against sparsity: interquartile mean and 95 % band, one line per ranked policy."""
     drawn = [s for s in competition.standings if s.ranked]
@@ -160,7 +164,7 @@ def spread_apart(positions: NDArray[np.float64], step: float, bottom: float, top
     return placed
 
 
-@_styled
+@styled
 def plot_areas(competition: Competition) -> Figure:
     """Area under the retained-score curve: interquartile mean and 95 % interval of every ranked policy, best on top."""
     drawn = [s for s in competition.standings if s.ranked]
@@ -190,7 +194,7 @@ def plot_areas(competition: Competition) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def plot_profile(competition: Competition, seed: int = 0) -> Figure:
     """Performance profile: share of runs whose area exceeds a threshold, with a 95 % band for the agents."""
     drawn = [s for s in competition.standings if s.ranked]
@@ -223,7 +227,7 @@ def plot_profile(competition: Competition, seed: int = 0) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def plot_ratios(competition: Competition) -> Figure:
     """Share of each group's channels that every policy removed, mean over networks [%]: one heat map per budget."""
     policies = [s for s in competition.standings if s.complete]
@@ -272,7 +276,7 @@ def mean_ratios(records: Records, policies: Sequence[str]) -> tuple[tuple[str, .
     return groups, np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-@_styled
+@styled
 def plot_learning_curve(path: str | Path, seed: int = 0) -> Figure:
     """How an agent learned, from the `evaluations.npz` that Stable-Baselines3's EvalCallback writes.
 

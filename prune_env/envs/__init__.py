@@ -1,6 +1,7 @@
 """The decision problem: observation, action, reward, and the environment itself."""
 
-from prune_env.envs.checkpoints import CheckpointSpec, DenseTrainingError, is_cached, load_checkpoint
+from prune_env.envs.checkpoints import CheckpointSpec, export_checkpoint, history, is_cached, load_checkpoint
+from prune_env.envs.dense import DenseTrainingError, Look
 from prune_env.envs.episode import COLLAPSED, Episode
 from prune_env.envs.files import cache_folder, canonical_json, config_hash, write_atomically
 from prune_env.envs.network import Network, Pool
@@ -19,6 +20,7 @@ __all__ = [
     "Column",
     "DenseTrainingError",
     "Episode",
+    "Look",
     "Network",
     "NetworkView",
     "Pool",
@@ -27,6 +29,8 @@ __all__ = [
     "cache_folder",
     "canonical_json",
     "config_hash",
+    "export_checkpoint",
+    "history",
     "is_cached",
     "load_checkpoint",
     "register_environments",

@@ -160,6 +160,9 @@ class Episode:
         learner = self.network.learner
         values = self.rules.criterion(learner.surgeon, learner.tracker, self.generator).numpy()
         keep = torch.from_numpy(choose_channels(values, learner.surgeon.group_of.numpy(), self.widths - widths))
+        begun = time.perf_counter()
+        self.rules.repair.before_cut(learner.target, learner.surgeon, keep, self._batches)
+        self.seconds.training += time.perf_counter() - begun
         learner.surgeon.cut(keep)
         for observer in learner.observers:
             observer.after_surgery(keep)
@@ -167,7 +170,7 @@ class Episode:
     def _train_and_score(self) -> float:
         learner = self.network.learner
         begun = time.perf_counter()
-        self.rules.repair(learner.target, learner.model, self._batches)
+        self.rules.repair.after_cut(learner.target, learner.model, self._batches)
         steps = self.rules.steps_per_round
         loss = train(learner.target, learner.model, learner.optimizers, self._batches, steps, learner.observers)
         trained = time.perf_counter()

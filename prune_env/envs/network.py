@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prune_env.envs.checkpoints import CheckpointSpec, DenseTrainingError, Learner, is_cached, load_checkpoint
+from prune_env.envs.checkpoints import CheckpointSpec, is_cached, load_checkpoint
+from prune_env.envs.dense import DenseTrainingError
+from prune_env.envs.learner import Learner
 from prune_env.groups import CostModel
 from prune_env.parallel import map_unordered
 from prune_env.targets import PoolSplit, Split, make_target
@@ -28,7 +30,8 @@ class Network:
         self.stratum = stratum or spec.target
         self.learner: Learner = load_checkpoint(spec)
         learner = self.learner
-        self.cost = CostModel(learner.model, learner.surgeon.grouping, learner.target.trace)
+        target = learner.target
+        self.cost = CostModel(learner.model, learner.surgeon.grouping, target.deploy, target.idle)
         self._snapshot = learner.surgeon.snapshot()
         self._tracker = learner.tracker.state_dict()
         self._step = learner.schedule.step

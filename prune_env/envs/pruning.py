@@ -21,7 +21,7 @@ from prune_env.envs.render import Frame, draw, show, to_text
 from prune_env.envs.view import NetworkView
 from prune_env.importance import CRITERIA
 from prune_env.repair import REPAIRS
-from prune_env.targets import PoolSplit
+from prune_env.targets import PoolSplit, make_target
 
 Budget = float | Sequence[float] | None
 
@@ -101,7 +101,8 @@ class PruningEnv(gym.Env, EzPickle):
         objective_options: Its options, e.g. the weights of "weighted".
         observation: "full" or "importance".
         criterion: Which channels of a group go first.
-        repair: What is done right after a cut: "batchnorm" recalibrates running statistics, "none" does nothing.
+        repair: What is done about a cut: "batchnorm" recalibrates running statistics, "mean" adds what removed channels
+            gave on average to the biases behind them, "none" does nothing; by default what suits the target.
         protect: Components and groups (by name) that are never cut.
         component_weights: How much more than others a component matters, by name; at weight 2 a group loses channels
             half as fast: the share kept is (1 - ratio)^(1/2). A coupling group has its components' largest weight.
@@ -110,7 +111,9 @@ class PruningEnv(gym.Env, EzPickle):
         pool: How many dense networks episodes start from.
         split: "train" or "held_out".
         render_mode: "human", "ansi" or "rgb_array".
-        **target_options: Options of the target.
+        target_options: Options of the target, also those that have the name of an argument here, such as the
+            `observation` of a controller.
+        **options: Further options of the target; they win over `target_options`.
 
     Raises:
         ValueError: If an argument is unknown or out of range; the message says what is allowed.
@@ -131,7 +134,7 @@ class PruningEnv(gym.Env, EzPickle):
         objective_options: Mapping[str, float] | None = None,
         observation: str = "full",
         criterion: str = "fisher_weight",
-        repair: str = "batchnorm",
+        repair: str | None = None,
         protect: Sequence[str] = (),
         component_weights: Mapping[str, float] | None = None,
         min_channels: int = 1,
@@ -139,7 +142,8 @@ class PruningEnv(gym.Env, EzPickle):
         pool: int = 1,
         split: PoolSplit = "train",
         render_mode: str | None = None,
-        **target_options: Any,
+        target_options: Mapping[str, Any] | None = None,
+        **options: Any,
     ):
         EzPickle.__init__(
             self,
@@ -161,8 +165,11 @@ class PruningEnv(gym.Env, EzPickle):
             pool=pool,
             split=split,
             render_mode=render_mode,
-            **target_options,
+            target_options=target_options,
+            **options,
         )
+        target_options = {**(target_options or {}), **options}
+        repair = repair or make_target(target, **target_options).repair
         for name, value in {"rounds": rounds, "min_channels": min_channels, "round_to": round_to, "pool": pool}.items():
             if _number(name, value) < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")

@@ -6,9 +6,18 @@ from typing import Any
 
 import gymnasium as gym
 
+
+def _controller(task: str, observation: str) -> dict[str, Any]:
+    return {"target": "tdmpc", "target_options": {"task": task, "observation": observation}}
+
+
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "PruneEnv/Autoencoder-v0": {"target": "autoencoder", "data": "digits"},
     "PruneEnv/AutoencoderMNIST-v0": {"target": "autoencoder", "data": "mnist"},
+    "PruneEnv/TDMPCPendulum-v0": _controller("pendulum", "state"),
+    "PruneEnv/TDMPCPendulumPixels-v0": _controller("pendulum", "pixels"),
+    "PruneEnv/TDMPCCartpole-v0": _controller("cartpole-swingup", "state"),
+    "PruneEnv/TDMPCCartpolePixels-v0": _controller("cartpole-swingup", "pixels"),
     "PruneEnv/Pruning-v0": {"target": "autoencoder"},
 }
 """Id -> default arguments of `PruningEnv`; `PruneEnv/Pruning-v0` is meant for `target="..."` of one's own."""

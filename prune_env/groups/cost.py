@@ -10,7 +10,7 @@ Letters: G groups, T tensors, D dimensions of a tensor (padded with size 1), B b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,8 @@ class Cost:
     macs: Any
 
 
-def count_cost(model: nn.Module, trace: Trace) -> Cost:
-    """Count the cost of the model as it stands; it is left as it was."""
+def count_cost(model: nn.Module, trace: Trace, idle: Sequence[str] = ()) -> Cost:
+    """Count the cost of the model as it stands, less its `idle` components; it is left as it was."""
     uses: Counter[str] = Counter()
 
     def see(weight: str, tensor: Tensor, channels: int) -> None:
@@ -54,8 +54,10 @@ def count_cost(model: nn.Module, trace: Trace) -> Cost:
             module.training = training
         for handle in handles:
             handle.remove()
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    return Cost(parameters=sum(sizes.values()), macs=sum(sizes[name] * count for name, count in uses.items()))
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters() if _component(name) not in idle}
+    return Cost(
+        parameters=sum(sizes.values()), macs=sum(sizes[name] * count for name, count in uses.items() if name in sizes)
+    )
 
 
 class CostModel:
@@ -64,15 +66,16 @@ class CostModel:
     Args:
         model: The dense model; it is left as it was.
         grouping: Its groups.
-        trace: The target's `trace`, over which MACs are counted.
+        trace: One sample's way through the model, over which MACs are counted.
+        idle: Components that cost nothing, whatever their size.
 
     Attributes:
         dense: Cost of the dense model.
     """
 
-    def __init__(self, model: nn.Module, grouping: Grouping, trace: Trace):
+    def __init__(self, model: nn.Module, grouping: Grouping, trace: Trace, idle: Sequence[str] = ()):
         self._grouping = grouping
-        tensors = dict(model.named_parameters())
+        tensors = {name: p for name, p in model.named_parameters() if _component(name) not in idle}
         rows = {name: t for t, name in enumerate(tensors)}
         dims = max([1, *(p.dim() for p in tensors.values())])
         constant = np.ones((len(rows), dims))  # [T, D]
@@ -91,6 +94,8 @@ class CostModel:
         self._uses = np.zeros(len(rows))  # [T]
         self._varying: list[tuple[int, np.ndarray, np.ndarray]] = []
         for weight, sizes in _uses_by_width(model, grouping, trace):
+            if weight not in rows:
+                continue
             if any(steepness.any() for _, steepness in sizes):
                 self._varying.append((rows[weight], np.array([c for c, _ in sizes]), np.stack([s for _, s in sizes])))
             else:
@@ -140,6 +145,10 @@ def _uses_by_width(model: nn.Module, grouping: Grouping, trace: Trace) -> list[t
         return float((groups < 0).sum()), present / grouping.widths
 
     return [(weight, [size(factor) for factor in factors]) for weight, factors in calls]
+
+
+def _component(parameter: str) -> str:
+    return parameter.partition(".")[0]
 
 
 def _watch(model: nn.Module, see: Watcher) -> list[Any]:

@@ -112,7 +112,12 @@ def _balanced(model: nn.Module) -> Iterator[None]:
         bias = torch.zeros(()) if module.bias is None else module.bias.clone()
         if module.bias is not None:
             module.bias.zero_()
-        size = _size(module.forward(*inputs))
+        # Not the size that the output happens to have: a single number may be near zero, and what rounding made of it
+        # would be blown up.
+        weight = module.weight.clone()
+        module.weight.square_()
+        size = module.forward(inputs[0].square(), *inputs[1:]).mean().sqrt()
+        module.weight.copy_(weight)
         if size > 0:
             module.weight.div_(size)
         if module.bias is not None:

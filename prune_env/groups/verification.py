@@ -25,6 +25,8 @@ from prune_env.groups.surgery import Surgeon
 
 _TOLERANCE = 1e-4  # relative to the largest output; sums in another order stay a hundred times below it
 
+_SHAKES = 3  # an output that happens to be near zero shows mere rounding; a mistake shows with any weights
+
 Trial = Callable[[Sequence[Group]], str | None]
 Rounds = Callable[[Sequence[Group]], list[Sequence[Group]]]
 
@@ -53,7 +55,13 @@ def failures_of(model: nn.Module, trace: Trace, classes: Classes, groups: Sequen
         Why a group must be locked, by its name; those that passed are not in it.
     """
     failed = _sieve(groups, _halves, DryCut(model, trace, classes, groups))
-    return failed | _sieve([g for g in groups if g.name not in failed], _pairs_apart, Permutation(model, trace))
+    suspects: dict[str, str] = {}
+    for _ in range(_SHAKES):
+        doubtful = [g for g in groups if g.name not in failed and (not suspects or g.name in suspects)]
+        suspects = _sieve(doubtful, _pairs_apart, Permutation(model, trace))
+        if not suspects:
+            break
+    return failed | suspects
 
 
 def _sieve(groups: Sequence[Group], rounds: Rounds, trial: Trial) -> dict[str, str]:

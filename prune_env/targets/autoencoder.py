@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from prune_env.targets.base import PoolSplit, Split, Target
-from prune_env.targets.data import LOADERS
+from prune_env.targets.data import LOADERS, Images
 
 _LATENT_SIZES: dict[str, dict[PoolSplit, tuple[int, ...]]] = {
     "digits": {"train": (4, 8, 16, 32), "held_out": (6, 12, 24)},
     "mnist": {"train": (8, 64, 256), "held_out": (32, 128)},
 }
 _TRAINING = {"digits": (64, 2000), "mnist": (256, 2000)}  # batch size [images], dense training [steps]
+_FILM_SCALE = 6  # screen pixels for one of an image
 
 
 def layer_widths(inputs: int, latent: int, hidden_layers: int = 3) -> list[int]:
@@ -64,6 +68,7 @@ class Autoencoder(Target):
         dense_steps: Training steps of a dense checkpoint; 2,000 by default.
         learning_rate: Of Adam, for the first four fifths of dense training.
         final_learning_rate: Of Adam for the last fifth, and for all training after a cut.
+        images: How many training images are used, the first ones; by default all.
 
     Raises:
         ValueError: If an option is unknown or out of range.
@@ -82,6 +87,7 @@ class Autoencoder(Target):
         dense_steps: int | None = None,
         learning_rate: float = 1e-3,
         final_learning_rate: float = 3e-4,
+        images: int | None = None,
     ):
         if data not in LOADERS:
             raise ValueError(f"unknown data {data!r}; known data: {', '.join(LOADERS)}")
@@ -92,6 +98,7 @@ class Autoencoder(Target):
         self.dense_steps = dense_steps if dense_steps is not None else _TRAINING[data][1]
         self.learning_rate = learning_rate
         self.final_learning_rate = final_learning_rate
+        self.images = images
         # A batch of one image has no variance to normalise by.
         for name, least in {"latent_dim": 1, "hidden_layers": 1, "batch_size": 2, "dense_steps": 1}.items():
             if getattr(self, name) < least:
@@ -99,7 +106,10 @@ class Autoencoder(Target):
         for name in ("learning_rate", "final_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        self._images = LOADERS[data]()
+        available = len(LOADERS[data]().train)
+        if images is not None and not 1 <= images <= available:
+            raise ValueError(f"images must be between 1 and {available}, got {images}")
+        self._images = self._load()
         if self.batch_size > len(self._images.train):
             raise ValueError(
                 f"batch_size must be at most {len(self._images.train)}, the training images; got {self.batch_size}"
@@ -113,7 +123,11 @@ class Autoencoder(Target):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._images = LOADERS[self.data]()
+        self._images = self._load()
+
+    def _load(self) -> Images:
+        images = LOADERS[self.data]()
+        return images if self.images is None else replace(images, train=images.train[: self.images])
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """A dense autoencoder with torch's usual initialisation, drawn with `generator`."""
@@ -167,6 +181,17 @@ class Autoencoder(Target):
     def floor(self, split: Split) -> float:
         """Score of the predictor that answers every image with the mean training image."""
         return -self._mean_squared_error(split, self._mean_image.expand_as)
+
+    def film(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
+        """One picture: eight images above their reconstructions."""
+        pixels = self._pixels(getattr(self._images, split)[:8])
+        model.eval()
+        with torch.no_grad():
+            rows = torch.stack([pixels, model(pixels)])  # [2, 8, pixels]
+        side = math.isqrt(pixels.shape[1])
+        grid = rows.view(2, 8, side, side).transpose(1, 2).reshape(2 * side, 8 * side)
+        large = (255 * grid).round().to(torch.uint8).numpy().repeat(_FILM_SCALE, 0).repeat(_FILM_SCALE, 1)
+        return [np.repeat(large[:, :, None], 3, axis=2)]
 
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
         """Latent sizes; those held out never occur in training."""

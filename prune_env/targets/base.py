@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,9 @@ class Target:
         dense_steps: Training steps that make a dense checkpoint [steps].
         anneal_after: Share of the dense steps after which `anneal` is called.
         steps_per_epoch: Length of the epoch in which schedules count time [steps].
+        look_every: Dense training looks at the network every so many steps and keeps the best one; 0 keeps the last.
+        repair: What an environment does by default right after a cut; see `prune_env.repair`.
+        idle: Components that a deployment leaves at home; they cost nothing.
     """
 
     components: ClassVar[tuple[str, ...]] = ()
@@ -33,6 +38,9 @@ class Target:
     dense_steps: int = 1000
     anneal_after: ClassVar[float] = 0.8
     steps_per_epoch: int = 100
+    look_every: int = 0
+    repair: ClassVar[str] = "batchnorm"
+    idle: tuple[str, ...] = ()
 
     # ---------------------------------------------------------------- what every target must say
     def build(self, generator: torch.Generator) -> nn.Module:
@@ -48,7 +56,11 @@ class Target:
         raise NotImplementedError(f"{type(self).__name__} must implement trace(model)")
 
     def batches(self, generator: torch.Generator) -> Iterator[Any]:
-        """Endless training batches, drawn with `generator` alone."""
+        """Endless training batches, drawn with `generator` alone.
+
+        If the iterator has `state_dict()` and `load_state_dict(state)`, for tensors by name, then dense training that
+        was killed goes on where it was; otherwise it starts anew.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement batches(generator)")
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
@@ -94,6 +106,19 @@ class Target:
         changes.
         """
 
+    def look(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
+        """Numbers that dense training logs every `look_every` steps; the best network has most of the first one.
+
+        Args:
+            model: The network in training.
+            batches: What it learns from; draw nothing here.
+        """
+        return {"score": self.score(model, "validation")}
+
+    def deploy(self, model: nn.Module) -> Any:
+        """Run one sample through what a deployment uses, as in `trace`; MACs are counted over it."""
+        return self.trace(model)
+
     def floor(self, split: Split) -> float:
         """`score` of a trivial solution on `split`, at which the retained score is 0."""
         return 0.0
@@ -101,6 +126,14 @@ class Target:
     def metrics(self, model: nn.Module, split: Split) -> dict[str, float]:
         """Further numbers that people of the field expect beside the score (PSNR, say)."""
         return {}
+
+    def film(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
+        """The model at its task, for people to look at: RGB pictures [H, W, 3], one or many.
+
+        Raises:
+            NotImplementedError: If there is nothing to look at.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has nothing to look at: implement film(model, split)")
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides what a trained model of this target is like, as JSON; checkpoints are filed under it.

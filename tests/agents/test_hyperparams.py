@@ -14,6 +14,7 @@ from agents.settings import POLICIES, algorithm, linear_schedule, parse_schedule
 from prune_env.envs import ENVIRONMENTS
 
 BESIDE = {"normalize": bool, "n_timesteps": int, "n_envs": int}  # rl-zoo keeps these next to the algorithm's own
+OURS = {"imitate"}
 FILES = sorted((path.name.removesuffix(".yml"), path) for path in (files("agents") / "hyperparams").iterdir())
 
 
@@ -38,7 +39,7 @@ def test_every_file_is_for_an_algorithm_and_every_algorithm_has_one():
 def test_every_key_is_an_argument_of_the_algorithm(name, block, settings):
     assert block == "default" or block in ENVIRONMENTS
     known = set(inspect.signature(ALGORITHMS[name].__init__).parameters)
-    assert set(settings) <= known | set(BESIDE)
+    assert set(settings) <= known | set(BESIDE) | OURS
     for key, kind in BESIDE.items():
         assert isinstance(settings[key], kind)
     assert settings["policy"] in POLICIES
@@ -46,7 +47,7 @@ def test_every_key_is_an_argument_of_the_algorithm(name, block, settings):
 
 @pytest.mark.parametrize(("name", "block", "settings"), list(blocks()))
 def test_the_algorithm_can_be_made_with_it(name, block, settings):
-    arguments = {key: parse_schedule(value) for key, value in settings.items() if key not in BESIDE}
+    arguments = {key: parse_schedule(value) for key, value in settings.items() if key not in {*BESIDE, *OURS}}
     if "learning_starts" in arguments:
         arguments["buffer_size"] = 10
     made = ALGORITHMS[name](policy_class(arguments.pop("policy")), Blank(), device="cpu", seed=0, **arguments)

@@ -263,6 +263,16 @@ def test_a_pickle_holds_settings_and_no_images(digits):
     assert torch.equal(next(one), next(other))
 
 
+def test_training_may_use_the_first_images_alone(digits):
+    few = Autoencoder(latent_dim=4, images=128)
+    assert few.steps_per_epoch == 2 and few.settings()["images"] == 128
+    batches = few.batches(torch.Generator().manual_seed(0))
+    epoch = torch.cat([next(batches), next(batches)])
+    used = data.load_digits().train[:128]
+    assert torch.equal(epoch.sort(0).values, used.sort(0).values)
+    assert pickle.loads(pickle.dumps(few)).floor("test") == few.floor("test") != digits.floor("test")
+
+
 @pytest.mark.parametrize("name", ["digits", "mnist"])
 def test_latent_sizes_that_are_held_out_never_occur_in_training(request, name):
     target = request.getfixturevalue(name)
@@ -285,6 +295,9 @@ def test_latent_sizes_that_are_held_out_never_occur_in_training(request, name):
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"final_learning_rate": -1e-3}, "final_learning_rate"),
+        ({"images": 0}, "images must be between 1 and 1197, got 0"),
+        ({"images": 1198}, "images"),
+        ({"images": 32}, "batch_size must be at most 32"),
         ({"latent": 8}, "latent"),
         ({"latent_dim": "eight"}, "latent_dim"),
     ],

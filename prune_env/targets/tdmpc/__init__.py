@@ -2,7 +2,6 @@
 
 from prune_env.targets.tdmpc.networks import ControllerNet
 from prune_env.targets.tdmpc.planner import Plan, Planner
-from prune_env.targets.tdmpc.pretrain import Pretrained, load_pretrained, pretrain
 from prune_env.targets.tdmpc.recipes import RECIPES, Recipe
 from prune_env.targets.tdmpc.replay import Episodes, Replay
 from prune_env.targets.tdmpc.target import TDMPC
@@ -17,9 +16,6 @@ __all__ = [
     "Learning",
     "Plan",
     "Planner",
-    "Pretrained",
     "Recipe",
     "Replay",
-    "load_pretrained",
-    "pretrain",
 ]

@@ -6,17 +6,21 @@ Letters: B batch, L latent channels, A actions, C image channels, S image size [
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from prune_env.targets.tdmpc.fused import chain
 
 COMPONENTS = ("encoder", "dynamics", "reward", "pi", "q1", "q2")
 _TWINNED = ("encoder", "q1", "q2")  # what the update reads a slow copy of
 # Activations of more at once fall out of a processor's cache, and take up to twice the time.
 _IMAGES, _FLOATS = 64, 2**18
 
-Twins = tuple[tuple[str, nn.Module], ...]
+Twins = tuple[tuple[str, nn.Sequential], ...]
 
 
 class ControllerNet(nn.Module):
@@ -53,7 +57,8 @@ class ControllerNet(nn.Module):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._initialise(generator)
         self.twins: Twins = tuple(
-            (name, copy.deepcopy(self.get_submodule(name)).requires_grad_(False)) for name in _TWINNED
+            (name, cast(nn.Sequential, copy.deepcopy(self.get_submodule(name)).requires_grad_(False)))
+            for name in _TWINNED
         )
 
     def _initialise(self, generator: torch.Generator) -> None:
@@ -67,29 +72,38 @@ class ControllerNet(nn.Module):
         for head in (self.reward, self.q1, self.q2):
             nn.init.zeros_(head[-1].get_parameter("weight"))
 
-    def twin(self, name: str) -> nn.Module:
+    def twin(self, name: str) -> nn.Sequential:
         """The slow copy of one component."""
         return dict(self.twins)[name]
 
     def act(self, z: Tensor) -> Tensor:
         """The policy's actions [..., A] in [-1, 1] for latents [..., L]."""
-        return torch.tanh(many(self.pi, z))
+        return torch.tanh(self.pi(z))
 
 
-def encode(encoder: nn.Module, observations: Tensor) -> Tensor:
+def encode(encoder: nn.Sequential, observations: Tensor) -> Tensor:
     """Latents [B, L] of observations [B, ...]; of images in chunks, on a processor."""
-    return _in_chunks(encoder, observations, _IMAGES) if observations.dim() == 4 else encoder(observations)
+    return _in_chunks(encoder, observations, _IMAGES) if observations.dim() == 4 else chain(encoder, observations)
 
 
-def many(head: nn.Module, rows: Tensor) -> Tensor:
-    """What a component other than the encoder makes of rows [B, ...]; in chunks, on a processor, if it is wide."""
-    return _in_chunks(head, rows, max(1, _FLOATS // head.get_parameter("0.weight").shape[0]))
+def many(head: nn.Sequential, rows: Tensor, learn: bool = True) -> Tensor:
+    """What a component other than the encoder makes of rows [B, ...], fast; in chunks, on a processor, if it is wide.
+
+    Without `learn` its parameters get no gradients.
+    """
+    size = max(1, _FLOATS // head.get_parameter("0.weight").shape[0])
+    return _in_chunks(partial(chain, head, learn=learn), rows, size)
 
 
-def _in_chunks(module: nn.Module, rows: Tensor, size: int) -> Tensor:
+def act(net: ControllerNet, z: Tensor) -> Tensor:
+    """What `net.act` says, fast."""
+    return torch.tanh(many(net.pi, z))
+
+
+def _in_chunks(run: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tensor:
     if len(rows) <= size or rows.device.type != "cpu":
-        return module(rows)
-    return torch.cat([module(chunk) for chunk in rows.split(size)])
+        return run(rows)
+    return torch.cat([run(chunk) for chunk in rows.split(size)])
 
 
 def explore(actions: Tensor, noise: Tensor, std: float) -> Tensor:

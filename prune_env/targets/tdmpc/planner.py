@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from prune_env.targets.tdmpc.networks import ControllerNet, explore, many
+from prune_env.targets.tdmpc.networks import ControllerNet, act, explore, many
 
 _WIDEST = 2.0  # standard deviation of the first Gaussian
 
@@ -117,7 +117,7 @@ class Planner:
         for t in range(self.horizon):
             if t:
                 z = net.dynamics(torch.cat([z, sequence[-1]], dim=1))
-            mean = net.act(z)
+            mean = act(net, z)
             sequence.append(explore(mean, _normal(mean.shape, generator), self.std))
         return torch.stack(sequence).view(self.horizon, episodes, count, mean.shape[1])
 
@@ -129,7 +129,7 @@ class Planner:
             z = many(net.dynamics, inputs[-1])
         discounts = torch.tensor([self.discount**t for t in range(self.horizon + 1)])
         rewards = many(net.reward, torch.cat(inputs)).float().view(self.horizon, -1)
-        mean = net.act(z)
+        mean = act(net, z)
         za = torch.cat([z, explore(mean, _normal(mean.shape, generator), self.std)], dim=1)
         end = torch.minimum(many(net.q1, za), many(net.q2, za)).float().view(1, -1)
         return (discounts.unsqueeze(1) * torch.cat([rewards, end])).sum(0).nan_to_num(0.0)

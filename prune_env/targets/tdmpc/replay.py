@@ -50,6 +50,7 @@ class Replay:
     Attributes:
         lived: Episodes that were ever put in.
         updates: How often it was learnt from.
+        parameters: Size of the controller that lived through the last ones; 0 if none did.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Replay:
     ):
         self.capacity, self.horizon, self.stack, self.generator = capacity, horizon, stack, generator
         self._low, self._high = rewards
-        self.lived = self.updates = 0
+        self.lived = self.updates = self.parameters = 0
         self._held: Episodes | None = None
 
     def __len__(self) -> int:
@@ -66,9 +67,9 @@ class Replay:
 
     def add(self, episodes: Episodes) -> None:
         """Put in episodes, in place of the oldest if there is no room."""
-        if self._held is None:  # pages of an empty tensor cost no memory before they are written
+        if self._held is None:
             new = (episodes.frames, episodes.actions, episodes.rewards)
-            self._held = Episodes(*(x.new_empty((self.capacity, *x.shape[1:])) for x in new))
+            self._held = Episodes(*(self._room(x[:0]) for x in new))
         held = self._held
         for i in range(len(episodes.rewards)):
             place = self.lived % self.capacity
@@ -76,6 +77,27 @@ class Replay:
             held.actions[place] = episodes.actions[i]
             held.rewards[place] = (episodes.rewards[i] - self._low) / (self._high - self._low)
             self.lived += 1
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that it holds."""
+        state = {name: torch.tensor(getattr(self, name)) for name in ("lived", "updates", "parameters")}
+        if self._held is not None:
+            held, count = self._held, len(self)
+            state |= {"frames": held.frames[:count], "actions": held.actions[:count], "rewards": held.rewards[:count]}
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Hold what `state_dict` returned, for a replay with the same capacity."""
+        self.lived, self.updates, self.parameters = (int(state[x]) for x in ("lived", "updates", "parameters"))
+        self._held = None
+        if "frames" in state:
+            self._held = Episodes(*(self._room(state[name]) for name in ("frames", "actions", "rewards")))
+
+    def _room(self, like: Tensor) -> Tensor:
+        """Place for all episodes, the first of which are `like`; pages that are not written to cost no memory."""
+        room = like.new_empty((self.capacity, *like.shape[1:]))
+        room[: len(like)] = like
+        return room
 
     def sample(self, size: int, pad: int = 0) -> Batch:
         """B = `size` stretches of H steps; frames are shifted by up to `pad` pixels, each observation by its own.
@@ -96,6 +118,20 @@ class Replay:
         return Batch(
             observations[0], observations[1:], action.transpose(0, 1).contiguous(), reward.T.unsqueeze(2).contiguous()
         )
+
+
+class ReplayStream:
+    """The same replay, again and again: what training iterates over."""
+
+    def __init__(self, replay: Replay):
+        self._replay = replay
+        self.state_dict, self.load_state_dict = replay.state_dict, replay.load_state_dict
+
+    def __iter__(self) -> ReplayStream:
+        return self
+
+    def __next__(self) -> Replay:
+        return self._replay
 
 
 def stacked(frames: Tensor, stack: int, pad: int = 0, generator: torch.Generator | None = None) -> Tensor:

@@ -12,17 +12,20 @@ import torch
 from torch import Tensor
 
 from prune_env.targets.tdmpc.networks import ControllerNet, encode
+from prune_env.targets.tdmpc.networks import act as pi
 from prune_env.targets.tdmpc.planner import Plan, Planner
 from prune_env.targets.tdmpc.replay import Episodes, stacked
-from prune_env.targets.tdmpc.tasks import Task
+from prune_env.targets.tdmpc.tasks import Simulation, Task
 from prune_env.targets.tdmpc.tasks.base import Array
 
 Actor = Callable[[Tensor], Tensor]
 """From observations [E, ...] to actions [E, A] in [-1, 1]; called once for every step of the episodes."""
 
+Witness = Callable[[Simulation], None]
 
-def roll_out(task: Task, states: Array, actor: Actor, stack: int = 1) -> Episodes:
-    """Episodes from these states [E, N], of the task's full length."""
+
+def roll_out(task: Task, states: Array, actor: Actor, stack: int = 1, witness: Witness | None = None) -> Episodes:
+    """Episodes from these states [E, N], of the task's full length; `witness` sees the simulation after every step."""
     simulation = task.begin(states)
     length, count = task.episode_length, len(states)
     first = torch.from_numpy(simulation.observe())
@@ -35,6 +38,8 @@ def roll_out(task: Task, states: Array, actor: Actor, stack: int = 1) -> Episode
             actions[:, t] = actor(stacked(frames[:, t : t + stack], stack)[0])
             rewards[:, t] = torch.from_numpy(simulation.step(actions[:, t].numpy()))
             frames[:, t + stack] = torch.from_numpy(simulation.observe())
+            if witness is not None:
+                witness(simulation)
     return Episodes(frames, actions, rewards.float())
 
 
@@ -47,7 +52,7 @@ def policy_actor(net: ControllerNet, std: float = 0.0, generator: torch.Generato
     """The policy alone, with Gaussian noise of `std`."""
 
     def act(seen: Tensor) -> Tensor:
-        actions = net.act(encode(net.encoder, seen))
+        actions = pi(net, encode(net.encoder, seen))
         if std:
             actions = actions + std * torch.randn(actions.shape, generator=generator)
         return actions.clamp(-1, 1)

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from prune_env.targets.base import BackwardHook, Split, Target
+from prune_env.targets.base import BackwardHook, PoolSplit, Split, Target
 from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, Twins, pixel_encoder, state_encoder
 from prune_env.targets.tdmpc.planner import Planner
-from prune_env.targets.tdmpc.recipes import PLANNERS, RECIPES, Recipe
-from prune_env.targets.tdmpc.replay import Replay
+from prune_env.targets.tdmpc.recipes import PLANNERS, RECIPES, SIZES, VARIANTS, Recipe
+from prune_env.targets.tdmpc.replay import Replay, ReplayStream
 from prune_env.targets.tdmpc.rollout import (
     Actor,
     fixed_starts,
@@ -22,29 +24,34 @@ from prune_env.targets.tdmpc.rollout import (
     random_actor,
     roll_out,
 )
-from prune_env.targets.tdmpc.tasks import Pendulum, PendulumFrames, Task
+from prune_env.targets.tdmpc.tasks import TASKS, Task
 from prune_env.targets.tdmpc.update import model_loss, update
 
 CONTROLLERS = ("planner", "policy")
+_LOOK_STARTS = {"planner": 20, "policy": 50}  # episodes that a controller in training is judged by
+_FILM_SIZE = 160  # [px]
 _START_SEEDS: dict[Split, int] = {"train": 7_001, "validation": 7_002, "test": 7_003}
 
 
 class TDMPC(Target):
-    """A model-based controller of a simulated pendulum (Hansen et al. 2022, arXiv 2203.04955).
+    """A model-based controller of a simulated task (Hansen et al. 2022, arXiv 2203.04955).
 
     The score is the mean return over fixed starts, others for validation than for testing; the floor is that of random
     actions. A batch is the replay itself: a training step draws from it, and at the end of every epoch puts in new
-    episodes of the controller as it then is, pruned or not. So an *epoch* is what is learnt between two visits to the
-    task: `episodes_per_epoch` new episodes, then `steps_per_epoch` updates.
+    episodes of the controller as it then is, pruned or not; so it does after a cut. So an *epoch* is what is learnt
+    between two visits to the task: `episodes_per_epoch` new episodes, then `steps_per_epoch` updates. The parameters
+    and MACs that count are those of a deployment: with the planner all but the slow copies, with the policy encoder
+    and policy.
 
     Args:
-        task: "pendulum".
+        task: "pendulum" (Gymnasium's) or "cartpole-swingup" (DMControl's; needs the extra "control").
         observation: "state" or "pixels".
         controller: Who acts when the score is taken: the "planner", which needs every component, or the "policy", which
             cannot feel damage to dynamics, reward and values. Training does not depend on it.
         starts: Episodes that the score is the mean of.
         planner: Constants of the planner, by name, that shall differ from the task's; see `Planner`.
-        **sizes: Fields of `Recipe` that shall differ from the task's recipe.
+        sizes: "small" networks that learn in minutes, or those of the "paper" (from pixels, 1,548,360 parameters).
+        **recipe: Fields of `Recipe` that shall differ from the task's recipe.
 
     Raises:
         ValueError: If an option is unknown or out of range.
@@ -53,6 +60,7 @@ class TDMPC(Target):
 
     components = COMPONENTS
     unit = "return"
+    repair = "mean"
 
     def __init__(
         self,
@@ -61,7 +69,8 @@ class TDMPC(Target):
         controller: str = "planner",
         starts: int = 20,
         planner: Mapping[str, Any] | None = None,
-        **sizes: Any,
+        sizes: str = "small",
+        **recipe: Any,
     ):
         if (task, observation) not in RECIPES:
             known = ", ".join(f"{t} from {o}" for t, o in RECIPES)
@@ -70,18 +79,21 @@ class TDMPC(Target):
             raise ValueError(f"unknown controller {controller!r}; known: {', '.join(CONTROLLERS)}")
         if starts < 1:
             raise ValueError(f"starts must be at least 1, got {starts}")
-        if unknown := sizes.keys() - {field.name for field in fields(Recipe)}:
+        if sizes not in SIZES:
+            raise ValueError(f"unknown sizes {sizes!r}; known: {', '.join(SIZES)}")
+        if unknown := recipe.keys() - {field.name for field in fields(Recipe)}:
             raise ValueError(f"unknown options {sorted(unknown)}; known: {', '.join(f.name for f in fields(Recipe))}")
         self.task_name, self.observation = task, observation
         self.controller, self.starts = controller, starts
-        self.recipe: Recipe = replace(RECIPES[task, observation], **sizes)
-        self.planner = Planner(
-            **{name: getattr(self.recipe, name) for name in ("horizon", "discount", "std", "bfloat16")}
-            | PLANNERS.get((task, observation), {})
-            | dict(planner or {})
-        )
+        self.recipe: Recipe = replace(RECIPES[task, observation], **SIZES[sizes][observation] | recipe)
+        usual: dict[str, Any] = {x: getattr(self.recipe, x) for x in ("horizon", "discount", "std", "bfloat16")}
+        usual |= PLANNERS.get((task, observation), {})
+        self._usual_planner, self.planner = Planner(**usual), Planner(**usual | dict(planner or {}))
         self.dense_steps, self.steps_per_epoch = self.recipe.dense_steps, self.recipe.steps_per_epoch
-        self.task = _make_task(observation, self.recipe)
+        self.look_every = self.recipe.look_every
+        if controller == "policy":
+            self.idle = ("dynamics", "reward", "q1", "q2")
+        self.task = _make_task(task, observation, self.recipe)
         if self.recipe.horizon > self.task.episode_length:
             raise ValueError(
                 f"horizon must be at most {self.task.episode_length}, the episode's steps; got {self.recipe.horizon}"
@@ -118,6 +130,17 @@ class TDMPC(Target):
             outputs += [net.reward(za), net.act(latent), net.q1(za), net.q2(za)]
         return outputs
 
+    def deploy(self, model: nn.Module) -> Any:
+        """One decision of the policy, or what the planner needs of all networks."""
+        if self.controller == "planner":
+            return self.trace(model)
+        net, shape = _net(model), self.task.observation_shape
+        return net.act(net.encoder(torch.zeros(1, self.recipe.stack * shape[0], *shape[1:])))
+
+    def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
+        """Other sizes and stages of training, as far as the task has some that are known to work."""
+        return [dict(sizes) for sizes in VARIANTS.get((self.task_name, self.observation), {}).get(split, ({},))]
+
     # ------------------------------------------------------------------ training
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         """One Adam for everything but the policy, and one for the policy."""
@@ -127,12 +150,10 @@ class TDMPC(Target):
         rest = [p for p in net.parameters() if id(p) not in mine]
         return [torch.optim.Adam(parameters, lr=rate, fused=True) for parameters in (rest, pi)]
 
-    def batches(self, generator: torch.Generator) -> Iterator[Replay]:
+    def batches(self, generator: torch.Generator) -> ReplayStream:
         """One replay, again and again; it fills itself when it is first learnt from."""
         recipe = self.recipe
-        replay = Replay(recipe.replay_episodes, recipe.horizon, recipe.stack, self.task.rewards, generator)
-        while True:
-            yield replay
+        return ReplayStream(Replay(recipe.replay_episodes, recipe.horizon, recipe.stack, self.task.rewards, generator))
 
     def training_step(
         self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], batch: Any, after_backward: BackwardHook
@@ -155,10 +176,12 @@ class TDMPC(Target):
         return model_loss(net, stretches, noise, recipe.learning())[0]
 
     def _collect(self, net: ControllerNet, replay: Replay) -> None:
-        """New episodes, if an epoch is over or none were lived through yet."""
-        recipe = self.recipe
-        if len(replay) and (replay.updates == 0 or replay.updates % recipe.steps_per_epoch):
+        """New episodes, if an epoch is over, the controller was cut or none were lived through yet."""
+        recipe, size = self.recipe, sum(p.numel() for p in net.parameters())
+        over = replay.updates > 0 and replay.updates % recipe.steps_per_epoch == 0
+        if not over and size == replay.parameters:
             return
+        replay.parameters = size
         updates = int(net.updates)
         actor = random_actor(self.task.action_dim, replay.generator)
         if updates:
@@ -172,22 +195,46 @@ class TDMPC(Target):
         """Mean return of `controller` over the fixed starts of `split`."""
         return self.mean_return(model, split, self.controller, self.starts)
 
-    def mean_return(self, model: nn.Module, split: Split, controller: str, starts: int) -> float:
+    def mean_return(
+        self, model: nn.Module, split: Split, controller: str, starts: int, planner: Planner | None = None
+    ) -> float:
         """Mean return of "planner" or "policy" over the first `starts` fixed starts of `split`."""
-        net = _net(model)
+        return self._mean_return(self._actor(_net(model), split, controller, planner or self.planner), split, starts)
+
+    def _actor(self, net: ControllerNet, split: Split, controller: str, planner: Planner) -> Actor:
         if controller == "policy":
-            return self._mean_return(policy_actor(net), split, starts)
-        generator = torch.Generator().manual_seed(_START_SEEDS[split])
-        return self._mean_return(planning_actor(net, self.planner, generator), split, starts)
+            return policy_actor(net)
+        return planning_actor(net, planner, torch.Generator().manual_seed(_START_SEEDS[split]))
 
     def metrics(self, model: nn.Module, split: Split) -> dict[str, float]:
-        """Mean return of the policy and of the planner over the fixed starts."""
+        """Mean return of the planner and of the policy over the fixed starts."""
         return {f"{name}_return": self.mean_return(model, split, name, self.starts) for name in CONTROLLERS}
+
+    def look(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
+        """Mean returns over fixed validation starts, the worst of them first, and the simulator's steps by then.
+
+        The planner is not asked from pixels, where that takes too long to be done often.
+        """
+        asked = CONTROLLERS if self.observation == "state" else ("policy",)
+        planner = self._usual_planner  # options that are not in `settings` must not decide which network is the best
+        returns = {
+            f"{name}_return": self.mean_return(model, "validation", name, _LOOK_STARTS[name], planner) for name in asked
+        }
+        lived = next(batches).lived * self.task.episode_length * self.recipe.action_repeat
+        return {"return": min(returns.values()), **returns, "simulator_steps": float(lived)}
 
     def floor(self, split: Split) -> float:
         """Mean return of random actions over the same starts."""
         generator = torch.Generator().manual_seed(_START_SEEDS[split])
         return self._mean_return(random_actor(self.task.action_dim, generator), split, self.starts)
+
+    def film(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
+        """Whole episodes from the first three fixed starts, side by side; a picture for each step of control."""
+        paint, pictures = self.task.painter(_FILM_SIZE), []
+        starts = fixed_starts(self.task, self.starts, _START_SEEDS[split])[:3]
+        actor = self._actor(_net(model), split, self.controller, self.planner)
+        roll_out(self.task, starts, actor, self.recipe.stack, lambda now: pictures.append(np.hstack(list(paint(now)))))
+        return pictures
 
     def _mean_return(self, actor: Actor, split: Split, starts: int) -> float:
         states = fixed_starts(self.task, starts, _START_SEEDS[split])
@@ -198,6 +245,6 @@ def _net(model: nn.Module) -> ControllerNet:
     return cast(ControllerNet, model)
 
 
-def _make_task(observation: str, recipe: Recipe) -> Task:
-    frames = PendulumFrames(recipe.image, recipe.gray) if observation == "pixels" else None
-    return Pendulum(recipe.action_repeat, frames)
+def _make_task(task: str, observation: str, recipe: Recipe) -> Task:
+    make, draw = TASKS[task]
+    return make(recipe.action_repeat, draw(recipe.image, recipe.gray) if observation == "pixels" else None)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from prune_env.targets.tdmpc.networks import ControllerNet, encode, explore, many
+from prune_env.targets.tdmpc.networks import ControllerNet, act, encode, explore, many
 
 _LOSS_LIMIT = 1e4  # no single sample weighs more
 
@@ -114,11 +114,11 @@ def model_loss(net: ControllerNet, batch: Batch, noise: Tensor, learning: Learni
     horizon = len(batch.action)
     next_z, td_target = _targets(net, batch, noise, learning)
     z = encode(net.encoder, batch.first)
-    rollout = [z]
+    rollout, inputs = [z], []
     for action in batch.action:
-        rollout.append(net.dynamics(torch.cat([rollout[-1], action], dim=-1)))
-    latents = torch.stack(rollout)
-    heads_input = torch.cat([latents[:-1], batch.action], dim=-1).flatten(0, 1)
+        inputs.append(torch.cat([rollout[-1], action], dim=-1))
+        rollout.append(many(net.dynamics, inputs[-1]))
+    latents, heads_input = torch.stack(rollout), torch.cat(inputs)
     shape = batch.reward.shape
     reward, q1, q2 = (many(head, heads_input).float().view(shape) for head in (net.reward, net.q1, net.q2))
 
@@ -141,7 +141,7 @@ def _targets(net: ControllerNet, batch: Batch, noise: Tensor, learning: Learning
     following = batch.following.flatten(0, 1)
     slow_z = encode(net.twin("encoder"), following)
     z = encode(net.encoder, following) if learning.td_encoder == "online" else slow_z
-    za = torch.cat([z, explore(net.act(z), noise.flatten(0, 1), learning.std)], dim=-1)
+    za = torch.cat([z, explore(act(net, z), noise.flatten(0, 1), learning.std)], dim=-1)
     value = torch.minimum(many(net.twin("q1"), za), many(net.twin("q2"), za)).float()
     td_target = batch.reward + learning.discount * value.view(horizon, size, 1)
     return slow_z.float().view(horizon, size, -1), td_target
@@ -151,8 +151,8 @@ def policy_loss(net: ControllerNet, latents: Tensor, noise: Tensor, learning: Le
     """Minus the value of the policy's actions at latents [H + 1, B, L], a scalar."""
     steps, size = latents.shape[:2]
     z = latents.flatten(0, 1)
-    za = torch.cat([z, explore(net.act(z), noise.flatten(0, 1), learning.std)], dim=-1)
-    value = torch.minimum(many(net.q1, za), many(net.q2, za)).float().view(steps, size, 1)
+    za = torch.cat([z, explore(act(net, z), noise.flatten(0, 1), learning.std)], dim=-1)
+    value = torch.minimum(many(net.q1, za, learn=False), many(net.q2, za, learn=False)).float().view(steps, size, 1)
     return -(_powers(learning.rho, steps, latents) * value).sum(0).mean()
 
 

@@ -3,15 +3,13 @@
 import copy
 import json
 import pickle
-from itertools import pairwise
 
 import pytest
 import torch
 
 from prune_env.groups import Surgeon, discover
 from prune_env.importance import CosineL1, ImportanceTracker
-from prune_env.targets.tdmpc import TDMPC, Planner, load_pretrained, pretrain
-from prune_env.targets.tdmpc.pretrain import load_state, state_of
+from prune_env.targets.tdmpc import TDMPC, Planner
 from prune_env.training import train
 
 SMALL = {"width": 16, "latent_dim": 8, "encoder_width": 16, "batch_size": 8, "starts": 2, "action_repeat": 20}
@@ -35,6 +33,14 @@ def learner(target, seed=0):
     g = generator(seed)
     model = target.build(g)
     return model, target.optimizers(model), target.batches(g)
+
+
+def state_of(net):
+    """A copy of all tensors of a controller and of its slow copies, by name."""
+    modules = {"model": net, **{f"twin.{prefix}": twin for prefix, twin in net.twins}}
+    return {
+        f"{m}.{name}": tensor.clone() for m, module in modules.items() for name, tensor in module.state_dict().items()
+    }
 
 
 @pytest.fixture(scope="module", params=["state", "pixels"])
@@ -260,79 +266,3 @@ def test_options_that_make_no_sense_are_refused(options, message):
 def test_images_that_are_too_small_are_refused():
     with pytest.raises(ValueError, match="too small"):
         TDMPC(observation="pixels", image=8).build(generator())
-
-
-# ---------------------------------------------------------------------- from scratch
-def test_pretraining_keeps_the_best_and_writes_it_down(tmp_path):
-    target, seen = TDMPC(**SMALL), []
-    result = pretrain(target, seed=0, updates=25, out=tmp_path, progress=seen.append, look_every=10)
-    assert seen == result.log and [entry.updates for entry in seen] == [10, 20, 25]
-    assert result.best.policy_return == max(entry.policy_return for entry in seen)
-    assert all(a.simulator_steps <= b.simulator_steps for a, b in pairwise(seen)) and seen[0].simulator_steps == 1200
-    assert target.mean_return(result.model, "validation", "policy", 50) == result.best.policy_return
-    loaded = load_pretrained(target, tmp_path)
-    assert target.mean_return(loaded, "validation", "policy", 50) == result.best.policy_return
-    expected = state_of(result.model)
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in state_of(loaded).items())
-    written = json.loads((tmp_path / "log.json").read_text())
-    assert written["seed"] == 0 and written["best"]["updates"] == result.best.updates and len(written["log"]) == 3
-
-
-def test_what_was_kept_goes_on_training():
-    target = TDMPC(**SMALL)
-    result = pretrain(target, seed=0, updates=4, look_every=2)
-    before = state_of(result.model)
-    train(target, result.model, result.optimizers, target.batches(generator()), 2)
-    after = state_of(result.model)
-    assert all(not torch.equal(before[name], after[name]) for name in before if name.startswith("model."))
-
-
-def test_a_state_fits_only_its_own_sizes():
-    state = state_of(TDMPC(**SMALL).build(generator()))
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        load_state(TDMPC().build(generator()), state)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
-def test_solves_pendulum_from_its_state(seed):
-    target = TDMPC()
-    result = pretrain(target, seed)
-    solved = next(entry for entry in result.log if entry.policy_return >= -160)
-    print(f"\nseed {seed}: solved after {solved.updates} updates, {solved.seconds:.1f} s; best {result.best}")
-    assert target.mean_return(result.model, "test", "policy", 50) >= -160
-    assert target.mean_return(result.model, "test", "planner", 50) >= -165
-
-
-@pytest.mark.slow
-def test_damage_that_only_the_planner_feels():
-    """Four fifths of dynamics, reward or a value function cut away: the reason why the planner is scored by default.
-
-    The reward's part is small: most of a plan's worth is the value of its end.
-    """
-    target = TDMPC()
-    result = pretrain(target, seed=0)
-    grouping = discover(result.model, target.trace, target.components)
-    surgeon = Surgeon(result.model, grouping, result.optimizers, target.twins(result.model))
-    dense = surgeon.snapshot()
-    owner = torch.tensor([i for i, group in enumerate(grouping) for _ in range(group.channels)])
-    place = torch.cat([torch.arange(group.channels) for group in grouping])
-    returns = {}
-    for component in ("none", "dynamics", "reward", "q1", "pi"):
-        hit = torch.tensor([group.components == (component,) for group in grouping])[owner]
-        surgeon.cut(~hit | (place % 5 == 0))
-        returns[component] = [target.mean_return(result.model, "test", who, 20) for who in ("policy", "planner")]
-        surgeon.restore(dense)
-    print("\n" + "\n".join(f"{name:10} policy {a:8.1f}  planner {b:8.1f}" for name, (a, b) in returns.items()))
-    for component, least in (("dynamics", 50), ("q1", 50), ("reward", 2)):
-        assert returns[component][0] == returns["none"][0]
-        assert returns[component][1] < returns["none"][1] - least
-
-
-@pytest.mark.slow
-def test_swings_up_from_pixels():
-    target = TDMPC(observation="pixels")
-    result = pretrain(target, seed=1)
-    print(f"\n{result.best}")
-    assert result.best.policy_return >= -250
-    assert target.mean_return(result.model, "test", "policy", 50) >= -250

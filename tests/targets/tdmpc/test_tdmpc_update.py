@@ -7,6 +7,7 @@ import torch
 from literal_tdmpc import LiteralTDMPC, shifted
 
 from prune_env.targets.tdmpc import Batch, Learning
+from prune_env.targets.tdmpc.fused import chain
 from prune_env.targets.tdmpc.networks import ControllerNet, explore, pixel_encoder, state_encoder
 from prune_env.targets.tdmpc.replay import stacked
 from prune_env.targets.tdmpc.update import model_loss, policy_loss, update
@@ -170,3 +171,67 @@ def test_shifted_copies_are_the_papers_shifts(size, pad):
     for i, plain in enumerate(stacked(frames, 3)):
         expected = shifted(plain.float(), shift[i], pad)
         torch.testing.assert_close(ours[i].float(), expected, atol=0.02, rtol=0)
+
+
+# ---------------------------------------------------------------------- chains of layers
+def narrower(head, keep):
+    """The same kind of head with its second hidden layer cut to `keep` channels: every Parameter is a new object."""
+    second, last = head[-3], head[-1]
+    second.weight, second.bias = (torch.nn.Parameter(p.detach()[keep]) for p in (second.weight, second.bias))
+    last.weight = torch.nn.Parameter(last.weight.detach()[:, keep])
+    return head
+
+
+@pytest.mark.parametrize("part", ["encoder", "dynamics", "reward", "pi", "q1"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_chain_is_its_layers(part, cut):
+    """Values and gradients, in float64; also after the layers were cut behind a chain that has run."""
+    layers = controller("state").get_submodule(part).double()
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randn(7, layers[0].in_features, dtype=torch.float64, generator=generator, requires_grad=True)
+    chain(layers, rows).sum().backward()
+    rows.grad = None
+    layers.zero_grad()
+    if cut:
+        narrower(layers, [0, 3, 4, 9])
+    plain, fast = layers(rows), chain(layers, rows)
+    torch.testing.assert_close(fast, plain, rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        assert torch.equal(chain(layers, rows), fast)
+    weight = torch.randn(plain.shape, dtype=torch.float64, generator=generator)
+    inputs = [rows, *layers.parameters()]
+    expected = torch.autograd.grad((weight * plain).sum(), inputs)
+    for ours, theirs in zip(torch.autograd.grad((weight * fast).sum(), inputs), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_a_chain_that_does_not_learn_passes_the_gradient_on():
+    layers = controller("state").q1
+    rows = torch.randn(7, layers[0].in_features, requires_grad=True)
+    expected = torch.autograd.grad(layers(rows).sum(), rows)[0]
+    chain(layers, rows, learn=False).sum().backward()
+    torch.testing.assert_close(rows.grad, expected)
+    assert all(p.grad is None for p in layers.parameters())
+
+
+def test_a_chain_passes_broken_numbers_on_and_refuses_other_layers():
+    layers = controller("state").q1
+    rows = torch.full((1, layers[0].in_features), torch.nan)
+    with torch.no_grad():
+        assert chain(layers, rows).isnan().all()
+    with pytest.raises(TypeError, match="ReLU"):
+        chain(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), torch.ones(1, 2))
+
+
+def test_a_chain_in_bfloat16_is_near_its_layers_in_float32():
+    layers = controller("state").q1
+    rows = torch.randn(64, layers[0].in_features, generator=torch.Generator().manual_seed(1))
+    expected = torch.autograd.grad(layers(rows).square().mean(), list(layers.parameters()))
+    with torch.autocast("cpu", torch.bfloat16):
+        fast = chain(layers, rows)
+    assert fast.dtype == torch.bfloat16
+    for ours, theirs in zip(
+        torch.autograd.grad(fast.float().square().mean(), list(layers.parameters())), expected, strict=True
+    ):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).norm() < 0.05 * theirs.norm()

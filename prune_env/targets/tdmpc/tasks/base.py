@@ -5,7 +5,8 @@ Letters: E episodes, A actions, N numbers of a simulator's state; an observation
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,10 @@ class Simulation(Protocol):
 
     def step(self, actions: npt.NDArray[np.float32]) -> Array:
         """Do actions [E, A] in [-1, 1] for one step of control, and return what they earned [E]."""
+
+
+Painter = Callable[[Any], npt.NDArray[np.uint8]]
+"""From a simulation to RGB pictures of its episodes, [E, size, size, 3]."""
 
 
 class Task(Protocol):
@@ -45,3 +50,6 @@ class Task(Protocol):
 
     def begin(self, states: Array) -> Simulation:
         """Episodes that begin in these states [E, N]."""
+
+    def painter(self, size: int) -> Painter:
+        """Draws what people would see of episodes of this task."""

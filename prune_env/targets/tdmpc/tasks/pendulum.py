@@ -10,7 +10,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.targets.tdmpc.tasks.base import Array
+from prune_env.targets.tdmpc.tasks.base import Array, Painter
 from prune_env.targets.tdmpc.tasks.frames import PendulumFrames
 
 _GRAVITY, _MASS, _LENGTH, _DT = 10.0, 1.0, 1.0, 0.05  # [m/s^2], [kg], [m], [s]
@@ -48,6 +48,11 @@ class Pendulum:
     def begin(self, states: Array) -> PendulumEpisodes:
         """Episodes from these angles and speeds [E, 2]."""
         return PendulumEpisodes(states, self.action_repeat, self.frames)
+
+    def painter(self, size: int) -> Painter:
+        """Gymnasium's pictures, without the torque's arrow."""
+        frames = PendulumFrames(size, gray=False)
+        return lambda simulation: np.moveaxis(255 - frames(simulation.angle), 1, -1)
 
 
 class PendulumEpisodes:

@@ -1,0 +1,98 @@
+"""Training several dense networks at once, with logs to look at while they learn and results to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from prune_env.envs.checkpoints import CheckpointSpec, export_checkpoint, history, is_cached, load_checkpoint
+from prune_env.envs.dense import Look
+from prune_env.envs.files import canonical_json, write_atomically
+from prune_env.parallel import map_unordered
+from prune_env.targets import Target
+
+
+@dataclass(frozen=True)
+class _Task:
+    spec: CheckpointSpec
+    label: str
+    out: Path
+    command: str
+
+
+def pretrain(
+    specs: Sequence[tuple[CheckpointSpec, str]], out: Path, jobs: int = 1, command: str = ""
+) -> list[dict[str, Any]]:
+    """Train dense networks in `jobs` processes; what is in the cache is not trained again, and a killed run goes on.
+
+    For each network a folder `out`/LABEL is written: TensorBoard's event files, the checkpoint in the form in which the
+    package ships them, and "result.json".
+
+    Args:
+        specs: What to train, and what to call it.
+        out: Folder of all results.
+        jobs: Processes.
+        command: What made them, for the files.
+
+    Returns:
+        For each network, in the order of `specs`, what is in its "result.json": label, seed, steps, seconds of
+        training, what the look that was kept said, and score and metrics on test data.
+    """
+    tasks = [_Task(spec, label, out, command) for spec, label in specs]
+    results = dict(map_unordered(_pretrain_one, tasks, jobs, "dense networks"))
+    return [results[label] for _, label in specs]
+
+
+def _pretrain_one(task: _Task) -> tuple[str, dict[str, Any]]:
+    folder = task.out / task.label.replace(", ", "_")
+    if is_cached(task.spec):
+        tqdm.write(f"{task.label}: already there")
+        learner = load_checkpoint(task.spec)
+    else:
+        with _Log(folder, task.label, task.spec.make_target()) as log:
+            learner = load_checkpoint(task.spec, progress=False, watcher=log)
+    looks = history(task.spec)
+    kept = max(looks, key=lambda look: look.value) if looks else None
+    result = {
+        "label": task.label,
+        "seed": task.spec.seed,
+        "steps": kept.step if kept else learner.target.dense_steps,
+        "seconds": round(looks[-1].seconds, 1) if looks else None,
+        **(kept.numbers if kept else {}),
+        "test_score": learner.target.score(learner.model, "test"),
+        **{f"test_{name}": value for name, value in learner.target.metrics(learner.model, "test").items()},
+    }
+    export_checkpoint(task.spec, folder, command=task.command, result=result)
+    write_atomically(folder / "result.json", canonical_json(result).encode())
+    return task.label, result
+
+
+class _Log:
+    """Writes every look as a line and to TensorBoard."""
+
+    def __init__(self, folder: Path, label: str, target: Target):
+        self._folder, self._label, self._steps = folder, label, target.dense_steps
+        self._best = -float("inf")
+
+    def __enter__(self) -> _Log:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(self._folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def __call__(self, look: Look) -> None:
+        self._best = max(self._best, look.value)
+        name = next(iter(look.numbers))
+        tqdm.write(
+            f"{self._label}: step {look.step:,} of {self._steps:,}, {look.seconds:.0f} s, loss {look.loss:.4g}, "
+            f"{name} {look.value:.4g} (best {self._best:.4g})"
+        )
+        for key, value in {"loss": look.loss, **look.numbers}.items():
+            self._writer.add_scalar(f"dense/{key}", value, look.step)

@@ -1,0 +1,96 @@
+"""Dense training: the best look is kept, and a killed training goes on as if nothing had happened."""
+
+import math
+
+import pytest
+import torch
+
+from prune_env.envs import CheckpointSpec, DenseTrainingError, checkpoints, dense, history, is_cached, load_checkpoint
+from prune_env.envs.checkpoints import make_learner
+from prune_env.envs.dense import train_dense
+from prune_env.envs.pretraining import pretrain
+
+TINY = {"width": 8, "latent_dim": 4, "encoder_width": 8, "batch_size": 8, "steps_per_epoch": 10, "look_every": 10}
+SPEC = CheckpointSpec("tdmpc", TINY | {"dense_steps": 45})
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "checkpoints"
+
+
+def same(one, other):
+    a, b = one.state(), other.state()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def test_the_best_look_is_kept():
+    learner, random, states = make_learner(SPEC, generator=generator()), generator(), []
+    looks = train_dense(learner, random, watcher=lambda look: states.append((look.value, learner.state())))
+    assert [look.step for look in looks] == [10, 20, 30, 40, 45]
+    best = max(states, key=lambda pair: pair[0])[1]
+    assert all(torch.equal(tensor, best[name]) for name, tensor in learner.state().items())
+    assert all(math.isfinite(look.loss) and look.seconds > 0 for look in looks)
+    assert looks[0].value == min(looks[0].numbers[f"{who}_return"] for who in ("planner", "policy"))
+
+
+def test_looking_changes_nothing_in_training():
+    often, seldom = (CheckpointSpec("tdmpc", TINY | {"dense_steps": 20, "look_every": every}) for every in (5, 20))
+    trained = [load_checkpoint(spec) for spec in (often, seldom)]
+    last = history(often)[-1]
+    if last.value == max(look.value for look in history(often)):
+        assert same(*trained)
+    assert last.numbers == history(seldom)[-1].numbers
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_killed_training_goes_on(cache, monkeypatch, damaged):
+    whole = load_checkpoint(SPEC)
+    looks = history(SPEC)
+    for path in cache.iterdir():
+        path.unlink()
+    monkeypatch.setattr(dense, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(dense, "_SAVE_SHARE", 0.0)
+
+    def kill(look):
+        if look.step == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_checkpoint(SPEC, watcher=kill)
+    assert not is_cached(SPEC)
+    (bookmark,) = cache.glob("*.partial")
+    if damaged:
+        bookmark.write_bytes(bookmark.read_bytes()[:100])
+    seen = []
+    again = load_checkpoint(SPEC, watcher=seen.append)
+    assert [look.step for look in seen] == ([10, 20, 30, 40, 45] if damaged else [30, 40, 45])
+    assert same(whole, again) and not bookmark.exists()
+    assert [look.numbers for look in history(SPEC)] == [look.numbers for look in looks]
+
+
+def test_divergence_is_told():
+    with pytest.raises(DenseTrainingError, match="diverged"):
+        load_checkpoint(CheckpointSpec("tdmpc", TINY | {"dense_steps": 20, "learning_rate": 1e30}))
+
+
+def test_shipped_checkpoints_are_found_verified_and_fit_every_torch(tmp_path, monkeypatch, caplog):
+    rows = pretrain([(SPEC, "seed=0")], tmp_path / "out", command="a command")
+    made = load_checkpoint(SPEC)
+    assert rows[0]["seed"] == 0 and rows[0]["test_score"] == pytest.approx(rows[0]["test_planner_return"])
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "out" / "seed=0")
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    assert is_cached(SPEC) and same(load_checkpoint(SPEC), made)
+    assert not (tmp_path / "empty").exists()
+    (tensors,) = (tmp_path / "out" / "seed=0").glob("*.safetensors")
+    content = bytearray(tensors.read_bytes())
+    content[-1] ^= 1
+    tensors.write_bytes(content)
+    load_checkpoint(SPEC)
+    assert "is damaged" in caplog.text
