@@ -1,13 +1,14 @@
-"""The command `prune-env`: list, groups, train, eval, bench, report, demo."""
+"""The command `prune-env`: list, groups, pretrain, train, eval, bench, report, film, demo, reproduce."""
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import tyro
@@ -96,6 +97,47 @@ def compare_groups(out: Path = Path("docs/groups")) -> None:
 
     write_table1(out)
     _console.print((out / "table1.md").read_text(), markup=False, highlight=False)
+
+
+@app.command
+def pretrain(
+    target: Name,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    pool: int | None = None,
+    split: Literal["train", "held_out"] = "train",
+    out: Path = Path("runs/pretrain"),
+    jobs: int | None = None,
+    options: Options = (),
+) -> None:
+    """Train dense networks of a target, several at once; run the same command again to go on after a kill.
+
+    They go into the cache, where environments find them; logs, copies and results go into the folder.
+
+    Args:
+        target: Name of a registered target, see `prune-env list`.
+        seeds: One network for each.
+        pool: Train the networks of an environment's pool of this size instead: other seeds, sizes and stages.
+        split: Which pool, "train" or "held_out".
+        out: Folder of logs, copies and results.
+        jobs: Processes; by default one for each core.
+        options: Options of the target, e.g. task=cartpole-swingup observation=pixels.
+    """
+    from prune_env.envs import CheckpointSpec, Pool
+    from prune_env.envs.pretraining import pretrain as pretrain_all
+
+    single_threaded()
+    parsed = _parse(options)
+    if pool:
+        specs = [
+            (spec, ", ".join(x for x in (label, f"seed={spec.seed}") if x))
+            for spec, label in Pool(target, parsed, pool, split).specs()
+        ]
+    else:
+        specs = [(CheckpointSpec(target, parsed, seed), f"seed={seed}") for seed in seeds]
+    rows = pretrain_all(specs, out, jobs or cores(), shlex.join(["prune-env", *sys.argv[1:]]))
+    _print_rows(rows)
+    (out / "results.json").write_text(json.dumps(rows, indent=1) + "\n")
+    _console.print(f"learning curves: tensorboard --logdir {out}", style="dim", soft_wrap=True)
 
 
 @app.command
@@ -222,6 +264,34 @@ def report(folder: tyro.conf.Positional[Path]) -> None:
 
 
 @app.command
+def film(
+    policy: Name,
+    env: str = "PruneEnv/TDMPCPendulum-v0",
+    out: Path = Path("runs/film.gif"),
+    budget: float = 0.5,
+    network: int = 0,
+    seed: int = 0,
+    options: Options = (),
+) -> None:
+    """Prune a network and show it at its task, dense above and pruned below, as a GIF.
+
+    Args:
+        policy: Name of a policy (see `prune-env list`) or path of a saved agent.
+        env: Id of the environment.
+        out: The GIF.
+        budget: Sparsity to prune to.
+        network: Which of the held-out networks.
+        seed: Of the episode's batches.
+        options: Further arguments of the environment and of the target.
+    """
+    from prune_env.benchmark.film import film as make_film
+
+    single_threaded()
+    path = make_film(policy, env, out, budget=budget, network=network, seed=seed, env_options=_parse(options))
+    _console.print(f"film: {path}", soft_wrap=True)
+
+
+@app.command
 def demo(out: Path = Path("runs/demo"), timesteps: int = 5120, networks: int = 12) -> None:
     """Train a PPO agent on small autoencoders and let it compete on networks it has never seen (under five minutes).
 
@@ -233,6 +303,46 @@ def demo(out: Path = Path("runs/demo"), timesteps: int = 5120, networks: int = 1
     train("ppo", out=out / "ppo", timesteps=timesteps)
     bench((*HEURISTICS, *THRESHOLDS, str(out / "ppo" / "model.zip")), out=out, networks=networks)
     _console.print(f"agent's TensorBoard logs: tensorboard --logdir {out / 'ppo' / 'tensorboard'}", soft_wrap=True)
+
+
+@app.command
+def reproduce(
+    names: tyro.conf.Positional[tuple[str, ...]],
+    quick: bool = False,
+    out: Path = Path("runs/papers"),
+    jobs: int | None = None,
+    seeds: tuple[int, ...] = (),
+) -> None:
+    """Reproduce tables, figures and claims of the papers; run the same command again to go on after a kill.
+
+    Args:
+        names: Of studies: table1, table2, fig1, fig2, fig3, fig4, hypotheses, damage, sparsity-reward, workflows, all.
+        quick: A smaller setting, which each page states, in minutes.
+        out: Folder of data, figures and pages.
+        jobs: Processes; by default one for each core.
+        seeds: By default those of each study.
+    """
+    from prune_env.papers import reproduce as run
+
+    claims = run(names, out, quick=quick, jobs=jobs or cores(), seeds=seeds)
+    table = Table("study", "the paper says", "verdict", box=box.SIMPLE_HEAD)
+    for name, made in claims.items():
+        for claim in made:
+            table.add_row(name, claim.paper, claim.verdict)
+    _console.print(table)
+    for name in claims:
+        _console.print(f"page: {out / name / 'page.md'}", soft_wrap=True)
+
+
+def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table of what each row says, with a column for each name but the seed, which is in the label."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    titles = [title for title in rows[0] if title != "seed"]
+    for title in titles:
+        table.add_column(title.replace("_", " "), justify="left" if title == "label" else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{v:,.4g}" if isinstance(v := row[title], float) else str(v) for title in titles))
+    _console.print(table)
 
 
 def _parse(options: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from prune_env import cli
 
-COMMANDS = ("list", "groups", "train", "eval", "bench", "report", "demo")
+COMMANDS = ("list", "groups", "pretrain", "train", "eval", "bench", "report", "film", "demo", "reproduce")
 NETWORK = ["hidden_layers=1", "learning_rate=0.01", "dense_steps=60", "steps_per_round=2"]
 CONTEST = ["--budgets", "0.5", "--networks", "2", "--jobs", "1", "-s", *NETWORK]
 
@@ -231,3 +231,49 @@ def test_an_interrupt_says_how_to_go_on(run, monkeypatch):
     monkeypatch.setattr(cli, "make_target", interrupted)
     status, _, err = run("groups", "autoencoder")
     assert status == 130 and "run the same command again" in err
+
+
+# ---------------------------------------------------------------------- pretrain, film
+def test_pretrain_trains_several_seeds_logs_them_and_finds_them_again(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    sizes = [
+        "width=8",
+        "latent_dim=4",
+        "encoder_width=8",
+        "batch_size=8",
+        "dense_steps=20",
+        "look_every=10",
+        "starts=2",
+    ]
+    command = ["pretrain", "tdmpc", "--seeds", 3, 4, "--jobs", 1, "-s", *sizes]
+    status, out, _ = run(*command)
+    assert status == 0 and "step 20 of 20" in out and "learning curves" in out
+    rows = json.loads(Path("runs/pretrain/results.json").read_text())
+    assert [row["seed"] for row in rows] == [3, 4]
+    for row in rows:
+        folder = Path("runs/pretrain") / f"seed={row['seed']}"
+        assert json.loads((folder / "result.json").read_text()) == row
+        assert {path.suffix for path in folder.iterdir()} >= {".safetensors", ".json"}
+        assert list(folder.glob("events.out.tfevents.*"))
+    status, out, _ = run(*command)
+    assert status == 0 and out.count("already there") == 2
+    assert json.loads(Path("runs/pretrain/results.json").read_text()) == rows
+
+
+def test_film_shows_the_network_before_and_after(run):
+    from PIL import Image
+
+    status, out, _ = run("film", "uniform", "--env", "PruneEnv/Autoencoder-v0", "--out", "a.gif", "-s", *NETWORK)
+    assert status == 0 and "a.gif" in out
+    with Image.open("a.gif") as picture:
+        assert picture.size == (8 * 8 * 6, 2 * (2 * 8 * 6 + 22))  # eight digits above their reconstructions, twice
+
+
+def test_film_of_a_controller_moves(run):
+    quick = ["starts=3", "steps_per_round=0"]
+    status, _, _ = run("film", "uniform", "--out", "b.gif", "-s", *quick, 'planner={"samples": 8, "elites": 2}')
+    assert status == 0
+    from PIL import Image
+
+    with Image.open("b.gif") as picture:
+        assert picture.n_frames > 30

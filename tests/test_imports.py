@@ -14,6 +14,7 @@ LAYERS = [
     ["prune_env.envs"],
     ["prune_env"],
     ["prune_env.benchmark", "prune_env.testing"],
+    ["prune_env.papers"],
     ["agents", "baselines"],
     ["prune_env.cli"],
 ]

@@ -1,0 +1,140 @@
+"""Does importance predict damage? Every group cut alone, and what was known of it before the cut.
+
+Letters: G groups, W channels of all groups, N seeds, K ratios, P predictors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from prune_env.importance import bayes_importance
+from prune_env.papers.cuts import AFTER_CUT, AFTER_TUNING, Subject, subject
+from prune_env.papers.study import Row, Rows
+
+STAGES = (AFTER_CUT, AFTER_TUNING)
+
+MEASURES = {"gradient": "gradient", "fisher": "Fisher", "bayes": "Bayes, literal"}
+"""Those of the paper, as it writes them."""
+GRADIENTS = ("gradient", "fisher")
+NORMS = {"weight_mean": "mean |w|", "weight_rms": "RMS w"}
+PREDICTORS = {
+    **MEASURES,
+    "bayes_corrected": "Bayes, corrected",
+    "taylor": "Taylor, mean of channels",
+    "fisher_weight": "Fisher x w², mean of channels",
+    "fisher_weight_removed": "Fisher x w², removed channels",
+    "l1": "L1 norm, mean of channels",
+    "l2": "L2 norm, mean of channels",
+    **NORMS,
+    "channels": "channels",
+    "parameters": "parameters",
+    "chance": "chance",
+}
+"""Column -> what it is called; every one is meant to be larger for groups that are missed more."""
+
+
+def damage(name: str, network: Mapping[str, Any], seed: int, ratio: float, steps: int) -> Rows:
+    """Cut each group of one network alone, and say what that costs.
+
+    Damage is the retained score on test data that the dense network has after the same repair and training, less that
+    of the cut one.
+
+    Args:
+        name: What the target is called.
+        network: Target and options of the environment.
+        seed: Of the network and, with the ratio, of the batches.
+        ratio: Share of the group's channels that goes.
+        steps: Training steps after the cut, for the second stage.
+    """
+    patient = subject(network, seed)
+    draw = int(np.random.SeedSequence([seed, round(ratio * 10_000)]).generate_state(1)[0])
+    observation = patient.begin(draw)
+    known = predictors(patient, observation, ratio, draw)
+    groups = patient.env.network.learner.surgeon.grouping.groups
+    rows: Rows = []
+    for stage, count in zip(STAGES, (0, steps), strict=True):
+        dense = patient.cut(np.zeros(len(groups)), draw, steps=count).retained
+        for g, group in enumerate(groups):
+            left = patient.cut(np.where(np.arange(len(groups)) == g, ratio, 0.0), draw, steps=count)
+            row: Row = {
+                "target": name,
+                "seed": seed,
+                "ratio": ratio,
+                "stage": stage,
+                "group": group.name,
+                "kind": group.kind,
+                "damage": dense - left.retained,
+                "retained": left.retained,
+                "sparsity": left.sparsity,
+            }
+            rows.append(row | {column: float(values[g]) for column, values in known.items()})
+    return rows
+
+
+def predictors(patient: Subject, observation: np.ndarray, ratio: float, draw: int) -> dict[str, np.ndarray]:
+    """What is known of each group before it is cut by `ratio`, [G] for each of `PREDICTORS`.
+
+    Where the posterior of the corrected Bayes measure stands when training ends is all that is known of it: as it moves
+    by a thousandth a step by then, that is what its moving average would say.
+    """
+    env, tracker = patient.env, patient.env.network.learner.tracker
+    table = observation.reshape(len(env.group_names), len(env.columns))
+    seen = {c.name: 10.0 ** table[:, i].astype(float) for i, c in enumerate(env.columns) if c.name in _SEEN}
+    counts = {"channels": np.rint(seen.pop("channels")), "parameters": np.rint(seen.pop("size"))}
+    groups, group_of = len(table), env.view.group_of
+    scores = {name: env.view.scores(name) for name in ("taylor", "fisher_weight", "l1", "l2")}
+    means = {name: np.bincount(group_of, values) / counts["channels"] for name, values in scores.items()}
+    fisher, beta = tracker.groups()[1], tracker.beta[len(group_of) :]
+    gone = [
+        (env.episode.widths - env.episode.widths_for(np.where(np.arange(groups) == g, ratio, 0.0)))[g]
+        for g in range(groups)
+    ]
+    lowest = [np.sort(scores["fisher_weight"][group_of == g])[: gone[g]].sum() for g in range(groups)]
+    known = {
+        **seen,
+        **counts,
+        **means,
+        "bayes_corrected": bayes_importance(tracker.alpha, beta, fisher, "corrected").double().numpy(),
+        "fisher_weight_removed": np.array(lowest),
+        "chance": np.random.default_rng(draw).random(groups),
+    }
+    return {name: known[name] for name in PREDICTORS}
+
+
+_SEEN = ("gradient", "fisher", "bayes", "weight_mean", "weight_rms", "channels", "size")
+
+
+def correlations(rows: Rows, target: str, stage: str) -> np.ndarray:
+    """Spearman's correlation across groups of each predictor with the damage, [N, K, P]; that of a constant is 0.
+
+    Args:
+        rows: Of `damage`, with every ratio for every seed.
+        target: Whose.
+        stage: Of `STAGES`.
+    """
+    chosen = [row for row in rows if row["target"] == target and row["stage"] == stage]
+    seeds, ratios = unique(chosen, "seed"), unique(chosen, "ratio")
+    result = np.empty((len(seeds), len(ratios), len(PREDICTORS)))
+    for n, seed in enumerate(seeds):
+        for k, ratio in enumerate(ratios):
+            cuts = [row for row in chosen if row["seed"] == seed and row["ratio"] == ratio]
+            suffered = [row["damage"] for row in cuts]
+            result[n, k] = [rank_correlation([row[name] for row in cuts], suffered) for name in PREDICTORS]
+    return result
+
+
+def rank_correlation(first: Sequence[Any], second: Sequence[Any]) -> float:
+    """Spearman's correlation; 0 if either is constant."""
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return 0.0
+    return float(spearmanr(first, second).statistic)
+
+
+def unique(rows: Rows, column: str) -> list[Any]:
+    """The values of a column, ascending for numbers and in order of appearance for words."""
+    values = list(dict.fromkeys(row[column] for row in rows))
+    return values if any(isinstance(value, str) for value in values) else sorted(values)

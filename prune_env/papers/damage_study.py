@@ -1,0 +1,207 @@
+"""The study "damage": which number that is known before a cut orders the groups as the cut's cost does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from prune_env.benchmark.statistics import Interval
+from prune_env.papers.cuts import AFTER_CUT, DIGITS, MNIST, PENDULUM, depends_on
+from prune_env.papers.damage import GRADIENTS, MEASURES, NORMS, PREDICTORS, STAGES, correlations, damage, unique
+from prune_env.papers.intervals import above, entry, over_seeds, written
+from prune_env.papers.page import markdown_table
+from prune_env.papers.study import Claim, Job, Rows, Study, Verdict
+
+_NAMES = list(PREDICTORS)
+_COMPETING = [i for i, name in enumerate(_NAMES) if name != "chance"]
+_COLOURS = {STAGES[0]: "#0072B2", STAGES[1]: "#D55E00"}
+
+
+class Damage(Study):
+    """Cut each group alone, and correlate what it costs with what was known."""
+
+    name = "damage"
+    title = "Does importance predict damage?"
+    seeds = (0, 1, 2, 3, 4)
+    quick_seeds = (0, 1, 2)
+
+    def setting(self, quick: bool) -> str:
+        """Networks, ratios and steps."""
+        networks, ratios = _settings(quick)
+        listed = "; ".join(
+            f"{name}, {steps} steps of fine-tuning" + (f", {most} seeds at most" if most else "")
+            for name, (_, steps, most) in networks.items()
+        )
+        text = (
+            "The question behind arXiv 2601.19794, which it does not ask: does a group's importance say what the "
+            "network loses without it? Each group of a dense network is cut alone, by "
+            f"{', '.join(f'{r:.0%}' for r in ratios)} of its channels (those with the least Fisher x w² go), repaired "
+            "as the environment does by default, scored, and scored again after fine-tuning. *Damage* is the retained "
+            "score on test data of the dense network after the same repair and fine-tuning, less that of the cut one. "
+            "Every predictor is read off the dense network. Spearman's correlation is taken across the groups of a "
+            "network, averaged over ratios, and then over seeds, with the 95 % interval of a bootstrap over seeds "
+            "(of so few it tends to be too narrow).\n\n"
+            f"Networks: {listed}."
+        )
+        return text + ("\n\nThe quick setting has fewer ratios and seeds, and no MNIST." if quick else "")
+
+    def jobs(self, quick: bool, seeds: Sequence[int]) -> list[Job]:
+        """One for each network, seed and ratio."""
+        networks, ratios = _settings(quick)
+        return [
+            Job(
+                damage,
+                {"name": name, "network": network, "seed": seed, "ratio": ratio, "steps": steps},
+                depends_on(network),
+            )
+            for name, (network, steps, most) in networks.items()
+            for seed in (seeds[:most] if most else seeds)
+            for ratio in ratios
+        ]
+
+    def claims(self, rows: Rows, quick: bool) -> list[Claim]:
+        """Whether each of the paper's measures points the right way, and whether gradients do better than norms."""
+        return [claim for target in unique(rows, "target") for claim in _claims(rows, target)]
+
+    def draw(self, rows: Rows, quick: bool) -> Figure:
+        """Mean correlation of every predictor, one panel a target."""
+        targets = unique(rows, "target")
+        figure = Figure(figsize=(2.4 + 2.7 * len(targets), 5.2), layout="constrained")
+        panels = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
+        places = np.arange(len(_NAMES))
+        for axes, target in zip(panels, targets, strict=True):
+            axes.axvline(0, color="#888888", linewidth=0.8)
+            for stage, shift, marker in zip(STAGES, (-0.17, 0.17), "os", strict=True):
+                found = over_seeds(correlations(rows, target, stage).mean(axis=1))
+                ends = [found.value - found.low, found.high - found.value]
+                axes.errorbar(
+                    found.value,
+                    places + shift,
+                    xerr=None if np.isnan(ends).any() else ends,
+                    fmt=marker,
+                    color=_COLOURS[stage],
+                    markersize=5,
+                    linewidth=1.4,
+                    label=stage,
+                )
+            seeds = len({row["seed"] for row in rows if row["target"] == target})
+            axes.set_title(f"{target}\n{seeds} seeds")
+            axes.set_xlim(-1.05, 1.05)
+        panels[0].set_yticks(places, PREDICTORS.values())
+        panels[0].invert_yaxis()
+        figure.supxlabel("rank correlation with damage across groups [mean over seeds, 95 % interval]", fontsize=9)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+        return figure
+
+    def table(self, rows: Rows, quick: bool) -> str:
+        """Winners, the correlations behind the figure, and the damage of every group."""
+        parts = []
+        for target in unique(rows, "target"):
+            for stage in STAGES:
+                per_ratio = correlations(rows, target, stage)
+                found, single = over_seeds(per_ratio.mean(axis=1)), per_ratio.mean(axis=0)
+                best, tied = winner(found)
+                text = f"**{target}, {stage}: {PREDICTORS[best]} wins**"
+                text += f", tied with {', '.join(PREDICTORS[name] for name in tied)}." if tied else ", untied."
+                ratios = unique(rows, "ratio")
+                header = ["predictor", "rank correlation with damage", *(f"at {ratio:.0%}" for ratio in ratios)]
+                lines = [
+                    [PREDICTORS[_NAMES[p]], written(entry(found, p)), *(f"{c:.2f}" for c in single[:, p])]
+                    for p in np.argsort(-found.value, kind="stable")
+                ]
+                parts += [text, markdown_table(header, lines)]
+        rule = (
+            "The winner has the highest mean correlation; whoever's interval overlaps the winner's is tied with it. "
+            '"Chance" is a random number for each group, and cannot win.'
+        )
+        return "\n\n".join([rule, *parts, "Mean damage of each group", _damage_table(rows)])
+
+
+def _settings(quick: bool) -> tuple[dict[str, tuple[dict[str, Any], int, int]], tuple[float, ...]]:
+    """Network, steps of fine-tuning and most seeds (0: all) by target; and the ratios."""
+    if quick:
+        return {
+            "autoencoder, digits": (DIGITS, 50, 0),
+            "TD-MPC, pendulum": ({**PENDULUM, "dense_steps": 1200, "starts": 10}, 50, 0),
+        }, (0.5,)
+    return {
+        "autoencoder, digits": (DIGITS, 100, 0),
+        "autoencoder, MNIST": (MNIST, 50, 3),
+        "TD-MPC, pendulum": (PENDULUM, 100, 0),
+    }, (0.25, 0.5, 0.75)
+
+
+def winner(found: Interval) -> tuple[str, list[str]]:
+    """The predictor with the highest mean correlation, and those whose intervals overlap its own.
+
+    Args:
+        found: Mean correlations and their bounds, each [P]; without bounds all are tied.
+    """
+    best = max(_COMPETING, key=lambda p: found.value[p])
+    tied = [p for p in _COMPETING if p != best and not found.high[p] < found.low[best]]
+    return _NAMES[best], [_NAMES[p] for p in tied]
+
+
+def _claims(rows: Rows, target: str) -> list[Claim]:
+    by_stage = [correlations(rows, target, stage).mean(axis=1) for stage in STAGES]  # [N, P] each
+    claims = []
+    for name, label in MEASURES.items():
+        found = [over_seeds(values[:, _NAMES.index(name)]) for values in by_stage]
+        claims.append(
+            Claim(
+                f"A group's importance ({label}) is a signal of what may be removed.",
+                f"{target}: {_stages(found)}",
+                unanimous([above(interval) for interval in found]),
+                "Rank correlation of importance with damage across groups, right after the cut and after fine-tuning: "
+                "agrees if both intervals lie above 0, disagrees if both lie below 0",
+            )
+        )
+    leads = [over_seeds(_mean_of(values, GRADIENTS) - _mean_of(values, NORMS)) for values in by_stage]
+    best = [PREDICTORS[winner(over_seeds(values))[0]] for values in by_stage]
+    claims.append(
+        Claim(
+            "Norms often fail to capture the significance that gradients see.",
+            f"{target}: gradient and Fisher less the norms {_stages(leads)}; best of all: {' and '.join(best)}",
+            unanimous([above(interval) for interval in leads]),
+            "Mean rank correlation of gradient and Fisher with damage, less that of mean |w| and RMS w, paired by "
+            "seed: agrees if both intervals lie above 0, disagrees if both lie below 0",
+        )
+    )
+    return claims
+
+
+def _mean_of(values: np.ndarray, names: Iterable[str]) -> np.ndarray:
+    return values[:, [_NAMES.index(name) for name in names]].mean(axis=1)
+
+
+def _stages(found: Sequence[Interval]) -> str:
+    return ", ".join(f"{written(interval)} {stage}" for interval, stage in zip(found, STAGES, strict=True))
+
+
+def unanimous(verdicts: Sequence[Verdict]) -> Verdict:
+    """What all say, if they say the same."""
+    return verdicts[0] if len(set(verdicts)) == 1 else "cannot be decided"
+
+
+def _damage_table(rows: Rows) -> str:
+    """Mean damage over seeds of each group, with its importance, right after the cut and after fine-tuning."""
+    lines = []
+    for target in unique(rows, "target"):
+        chosen = [row for row in rows if row["target"] == target]
+        for group in unique(chosen, "group"):
+            cuts = [row for row in chosen if row["group"] == group]
+            means = [
+                f"{np.mean([row['damage'] for row in cuts if row['stage'] == s and row['ratio'] == r]):.3f}"
+                for r in unique(chosen, "ratio")
+                for s in STAGES
+            ]
+            lines.append([target, group, cuts[0]["kind"], *means])
+    header = [
+        f"{ratio:.0%}, {'cut' if stage == AFTER_CUT else 'tuned'}"
+        for ratio in unique(rows, "ratio")
+        for stage in STAGES
+    ]
+    return markdown_table(["target", "group", "kind", *header], lines)

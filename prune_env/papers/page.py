@@ -1,0 +1,99 @@
+"""The files of a study: data.csv, the figure, and a page that puts the paper's statements beside the measured ones."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from prune_env.benchmark.plots import save_figure, styled
+from prune_env.envs.files import write_atomically
+from prune_env.papers.study import Claim, Job, Rows, Study, Value
+
+_PACKAGES = ("prune_env", "torch", "torch-pruning", "numpy", "scipy")
+
+
+def write_study(
+    study: Study, rows: Rows, jobs: Sequence[Job], folder: Path, quick: bool, seeds: Sequence[int], command: str
+) -> list[Claim]:
+    """Write data.csv, figure.png, figure.svg and page.md of a study into `folder`; returns its claims."""
+    data = study.data(rows, quick)
+    write_atomically(folder / "data.csv", to_csv(data).encode())
+    parts = [f"# {study.title}", study.setting(quick)]
+    figure = styled(study.draw)(data, quick)
+    if figure is not None:
+        save_figure(figure, folder / "figure")
+        parts.append(f"![{study.title}](figure.png)")
+    claims = study.claims(data, quick)
+    if claims:
+        parts += ["## The paper's statements", claims_table(claims)]
+    if table := study.table(data, quick):
+        parts += ["## Numbers", table]
+    parts += ["## How this was made", _provenance(jobs, seeds, command)]
+    write_atomically(folder / "page.md", ("\n\n".join(parts) + "\n").encode())
+    return claims
+
+
+def write_index(claims: dict[str, list[Claim]], titles: dict[str, str], path: Path) -> None:
+    """One page of all claims with their verdicts and links to the studies."""
+    parts = ["# The papers, reproduced"]
+    for name, made in claims.items():
+        parts.append(f"## [{titles[name]}]({name}/page.md)")
+        parts.append(claims_table(made, rules=False) if made else "No statement to judge.")
+    write_atomically(path, ("\n\n".join(parts) + "\n").encode())
+
+
+def claims_table(claims: Sequence[Claim], rules: bool = True) -> str:
+    """Paper, measured, verdict and rule, as Markdown."""
+    header = ["the paper says", "measured here", "verdict", "rule"]
+    rows = [[c.paper, c.measured, f"**{c.verdict}**", c.rule] for c in claims]
+    kept = len(header) if rules else -1
+    return markdown_table(header[:kept], [row[:kept] for row in rows])
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table in Markdown; numbers stand to the right."""
+
+    def line(cells: Sequence[object]) -> str:
+        return "| " + " | ".join(str(c).replace("|", r"\|").replace("\n", " ") for c in cells) + " |"
+
+    numeric = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
+    return "\n".join([line(header), line(["---:" if n else "---" for n in numeric]), *map(line, rows)])
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        float(str(cell).replace(",", "") if cell != "" else 0)
+    except ValueError:
+        return False
+    return True
+
+
+def to_csv(rows: Rows) -> str:
+    """Rows as CSV: columns in order of appearance, floats to six digits, empty where a row has no such column."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(name, "")) for name in columns] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Value) -> Value:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _provenance(jobs: Sequence[Job], seeds: Sequence[int], command: str) -> str:
+    versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in _PACKAGES)])
+    lines = [f"Command: `{command}`", f"Seeds: {', '.join(map(str, seeds))}", f"Versions: {versions}"]
+    made = [
+        (f"`{job.key}`", job.function.__name__, f"`{json.dumps(dict(job.arguments), sort_keys=True)}`") for job in jobs
+    ]
+    listed = markdown_table(("configuration hash", "job", "arguments"), made)
+    return "\n".join(f"- {line}" for line in lines) + (
+        f"\n\n<details><summary>{len(jobs)} jobs</summary>\n\n{listed}\n\n</details>"
+    )
