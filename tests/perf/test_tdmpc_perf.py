@@ -12,8 +12,9 @@ import torch
 
 import prune_env  # noqa: F401
 from prune_env.targets.tdmpc import Episodes, Planner, Replay
+from prune_env.targets.tdmpc.losses import Learning
 from prune_env.targets.tdmpc.networks import ControllerNet, pixel_encoder, state_encoder
-from prune_env.targets.tdmpc.update import Learning, update
+from prune_env.targets.tdmpc.update import update
 
 sys.path.append(str(Path(__file__).parents[1] / "targets" / "tdmpc"))
 from literal_tdmpc import LiteralTDMPC, shifted

@@ -1,11 +1,11 @@
 """TD-MPC, a model-based controller (Hansen et al. 2022, arXiv 2203.04955), as a network to prune."""
 
+from prune_env.targets.tdmpc.losses import Batch, Learning
 from prune_env.targets.tdmpc.networks import ControllerNet
 from prune_env.targets.tdmpc.planner import Plan, Planner
 from prune_env.targets.tdmpc.recipes import RECIPES, Recipe
 from prune_env.targets.tdmpc.replay import Episodes, Replay
 from prune_env.targets.tdmpc.target import TDMPC
-from prune_env.targets.tdmpc.update import Batch, Learning
 
 __all__ = [
     "RECIPES",

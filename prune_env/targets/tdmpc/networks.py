@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from prune_env.targets.tdmpc.fused import chain
+from prune_env.targets.tdmpc.fused import chain, fusable
 
 COMPONENTS = ("encoder", "dynamics", "reward", "pi", "q1", "q2")
 _TWINNED = ("encoder", "q1", "q2")  # what the update reads a slow copy of
@@ -81,23 +81,37 @@ class ControllerNet(nn.Module):
         return torch.tanh(self.pi(z))
 
 
-def encode(encoder: nn.Sequential, observations: Tensor) -> Tensor:
-    """Latents [B, L] of observations [B, ...]; of images in chunks, on a processor."""
-    return _in_chunks(encoder, observations, _IMAGES) if observations.dim() == 4 else chain(encoder, observations)
+def encode(observations: Tensor, *encoders: nn.Sequential) -> list[Tensor]:
+    """What each encoder makes of observations [B, ...], latents [B, L]; of images in chunks, on a processor.
 
-
-def many(head: nn.Sequential, rows: Tensor, learn: bool = True) -> Tensor:
-    """What a component other than the encoder makes of rows [B, ...], fast; in chunks, on a processor, if it is wide.
-
-    Without `learn` its parameters get no gradients.
+    The encoders may differ in all but their first layer, which images meet once.
     """
-    size = max(1, _FLOATS // head.get_parameter("0.weight").shape[0])
-    return _in_chunks(partial(chain, head, learn=learn), rows, size)
+    if observations.dim() == 2:
+        return [_fast(encoder, observations) for encoder in encoders]
+    chunks = observations.split(_IMAGES if observations.device.type == "cpu" else len(observations))
+    latents = [[encoder[1:](bright) for encoder in encoders] for bright in map(encoders[0][0], chunks)]
+    return [torch.cat(parts) for parts in zip(*latents, strict=True)]
+
+
+def many(head: nn.Sequential, rows: Tensor) -> Tensor:
+    """What a component other than the encoder makes of rows [B, ...], fast; a wide one, on a processor, in chunks."""
+    return _in_chunks(partial(_fast, head), rows, rows_at_once(head))
+
+
+def rows_at_once(head: nn.Sequential) -> int:
+    """How many rows' activations a processor's cache holds."""
+    return max(1, _FLOATS // head.get_parameter("0.weight").shape[0])
 
 
 def act(net: ControllerNet, z: Tensor) -> Tensor:
     """What `net.act` says, fast."""
     return torch.tanh(many(net.pi, z))
+
+
+def _fast(layers: nn.Sequential, rows: Tensor) -> Tensor:
+    if torch.is_grad_enabled() or not fusable(layers, rows.device):
+        return cast(Tensor, layers(rows))
+    return chain(layers, rows)
 
 
 def _in_chunks(run: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tensor:
@@ -134,11 +148,13 @@ def pixel_encoder(channels: int, size: int, filters: int, kernels: Sequence[int]
 
 
 class Brightness(nn.Module):
-    """Bytes to numbers in [0, 1]."""
+    """Bytes to numbers in [0, 1], laid out channels last, which convolutions on a processor prefer."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images of any shape."""
-        return images.float() / 255
+        """Images [B, C, S, S]; in the type of autocast, if that is on: every byte is exact in bfloat16."""
+        device = images.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        return images.to(dtype, memory_format=torch.channels_last, copy=True).div_(255)
 
 
 def _mlp(fan_in: int, width: int, fan_out: int) -> nn.Sequential:

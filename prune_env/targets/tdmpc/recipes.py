@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prune_env.targets.base import PoolSplit
-from prune_env.targets.tdmpc.update import Learning
+from prune_env.targets.tdmpc.losses import Learning
 
 
 @dataclass(frozen=True)

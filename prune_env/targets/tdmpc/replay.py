@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prune_env.targets.tdmpc.update import Batch
+from prune_env.targets.tdmpc.losses import Batch
 
 
 @dataclass(frozen=True)

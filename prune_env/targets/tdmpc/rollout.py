@@ -52,7 +52,7 @@ def policy_actor(net: ControllerNet, std: float = 0.0, generator: torch.Generato
     """The policy alone, with Gaussian noise of `std`."""
 
     def act(seen: Tensor) -> Tensor:
-        actions = pi(net, encode(net.encoder, seen))
+        actions = pi(net, encode(seen, net.encoder)[0])
         if std:
             actions = actions + std * torch.randn(actions.shape, generator=generator)
         return actions.clamp(-1, 1)
@@ -66,7 +66,7 @@ def planning_actor(net: ControllerNet, planner: Planner, generator: torch.Genera
 
     def act(seen: Tensor) -> Tensor:
         nonlocal plan
-        plan = planner(net, encode(net.encoder, seen), plan, generator)
+        plan = planner(net, encode(seen, net.encoder)[0], plan, generator)
         return plan.action
 
     return act

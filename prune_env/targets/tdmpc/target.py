@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from prune_env.targets.base import BackwardHook, PoolSplit, Split, Target
+from prune_env.targets.tdmpc.losses import model_loss
 from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, Twins, pixel_encoder, state_encoder
 from prune_env.targets.tdmpc.planner import Planner
 from prune_env.targets.tdmpc.recipes import PLANNERS, RECIPES, SIZES, VARIANTS, Recipe
@@ -25,7 +26,7 @@ from prune_env.targets.tdmpc.rollout import (
     roll_out,
 )
 from prune_env.targets.tdmpc.tasks import TASKS, Task
-from prune_env.targets.tdmpc.update import model_loss, update
+from prune_env.targets.tdmpc.update import update
 
 CONTROLLERS = ("planner", "policy")
 _LOOK_STARTS = {"planner": 20, "policy": 50}  # episodes that a controller in training is judged by

@@ -1,73 +1,17 @@
-"""One update of TD-MPC (Hansen et al. 2022, arXiv 2203.04955, algorithm 2): model, values, policy, slow copies.
-
-The mathematics is that of the paper, arranged for speed: everything that does not depend on the step before it is
-computed for all steps of the horizon at once. A plain version in the tests gives the same numbers.
-
-Letters: H horizon [steps], B batch, A actions, L latent channels.
-"""
+"""One update of TD-MPC (Hansen et al. 2022, arXiv 2203.04955, algorithm 2): model, values, policy, slow copies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from prune_env.targets.tdmpc.networks import ControllerNet, act, encode, explore, many
-
-_LOSS_LIMIT = 1e4  # no single sample weighs more
+from prune_env.targets.tdmpc.gradients import can_be_written_out, model_gradients, policy_gradients
+from prune_env.targets.tdmpc.losses import Batch, Learning, model_loss, policy_loss
+from prune_env.targets.tdmpc.networks import ControllerNet
 
 AfterBackward = Callable[[torch.optim.Optimizer], None]
-
-
-class Batch(NamedTuple):
-    """Stretches of H steps.
-
-    Attributes:
-        first: Observations at their beginning, [B, ...].
-        following: Observations after every step, [H, B, ...].
-        action: [H, B, A].
-        reward: [H, B, 1].
-    """
-
-    first: Tensor
-    following: Tensor
-    action: Tensor
-    reward: Tensor
-
-
-@dataclass(frozen=True)
-class Learning:
-    """Constants of the update; the defaults are the paper's.
-
-    Attributes:
-        discount: Of rewards, per step.
-        rho: Weight of a step of the horizon against the one before it.
-        consistency: Weight of the latents' loss.
-        reward: Weight of the rewards' loss.
-        value: Weight of the values' loss.
-        std: Of the noise on the policy's actions in targets and losses.
-        clip: Largest norm of either gradient.
-        tau: How far the slow copies move.
-        tau_every: How often they move [updates].
-        td_encoder: Whose latents the temporal-difference target reads, "online" (the paper's) or "target": the slow
-            encoder's, which are there already. Faster from pixels, and another algorithm.
-        bfloat16: Run the networks in bfloat16 (parameters stay float32): faster where they are wide.
-    """
-
-    discount: float = 0.99
-    rho: float = 0.5
-    consistency: float = 2.0
-    reward: float = 0.5
-    value: float = 0.1
-    std: float = 0.05
-    clip: float = 10.0
-    tau: float = 0.01
-    tau_every: int = 2
-    td_encoder: str = "online"
-    bfloat16: bool = False
 
 
 def update(
@@ -92,84 +36,48 @@ def update(
         after_backward: Called before each step.
         learning: Constants.
     """
-    horizon = len(batch.action)
-    with torch.autocast(batch.action.device.type, torch.bfloat16, enabled=learning.bfloat16):
-        loss, latents = model_loss(net, batch, noise[:horizon], learning)
-    _backward(loss / horizon, _parameters(model_optimizer))
+    horizon, device = len(batch.action), batch.action.device.type
+    learn_model, learn_policy = (
+        (model_gradients, policy_gradients)
+        if can_be_written_out(net)
+        else (_differentiate_model, _differentiate_policy)
+    )
+    _forget_gradients(model_optimizer)
+    with torch.autocast(device, torch.bfloat16, enabled=learning.bfloat16):
+        loss, latents = learn_model(net, batch, noise[:horizon], learning)
     _step(model_optimizer, after_backward, learning.clip)
 
-    with torch.autocast(batch.action.device.type, torch.bfloat16, enabled=learning.bfloat16):
-        pi_loss = policy_loss(net, latents, noise[horizon:], learning)
-    _backward(pi_loss, _parameters(pi_optimizer))
+    _forget_gradients(pi_optimizer)
+    with torch.autocast(device, torch.bfloat16, enabled=learning.bfloat16):
+        learn_policy(net, latents, noise[horizon:], learning)
     _step(pi_optimizer, after_backward, learning.clip)
 
     if int(net.updates) % learning.tau_every == 0:
         _follow(net, learning.tau)
     net.updates += 1
-    return loss.detach()
+    return loss
 
 
-def model_loss(net: ControllerNet, batch: Batch, noise: Tensor, learning: Learning) -> tuple[Tensor, Tensor]:
-    """Loss of latents, rewards and values (a scalar), and the detached latents along the horizon [H + 1, B, L]."""
-    horizon = len(batch.action)
-    next_z, td_target = _targets(net, batch, noise, learning)
-    z = encode(net.encoder, batch.first)
-    rollout, inputs = [z], []
-    for action in batch.action:
-        inputs.append(torch.cat([rollout[-1], action], dim=-1))
-        rollout.append(many(net.dynamics, inputs[-1]))
-    latents, heads_input = torch.stack(rollout), torch.cat(inputs)
-    shape = batch.reward.shape
-    reward, q1, q2 = (many(head, heads_input).float().view(shape) for head in (net.reward, net.q1, net.q2))
-
-    rho = _powers(learning.rho, horizon, z)
-    consistency = (latents[1:].float() - next_z).square().mean(-1, keepdim=True)
-    value = (q1 - td_target).square() + (q2 - td_target).square()
-    terms = (
-        (learning.consistency, consistency),
-        (learning.reward, (reward - batch.reward).square()),
-        (learning.value, value),
-    )
-    losses = [weight * (rho * term).sum(0).clamp(max=_LOSS_LIMIT) for weight, term in terms]
-    return (losses[0] + losses[1] + losses[2]).mean(), latents.detach()
+def _differentiate_model(net: ControllerNet, batch: Batch, noise: Tensor, learning: Learning) -> tuple[Tensor, Tensor]:
+    """What `model_gradients` does, by autograd: anywhere, and with layers that are watched."""
+    loss, latents = model_loss(net, batch, noise, learning)
+    parameters = [p for name, p in net.named_parameters() if not name.startswith("pi.")]
+    (loss / len(batch.action)).backward(inputs=parameters)
+    return loss.detach(), latents
 
 
-@torch.no_grad()
-def _targets(net: ControllerNet, batch: Batch, noise: Tensor, learning: Learning) -> tuple[Tensor, Tensor]:
-    """Latents that the dynamics should reach [H, B, L], and values that q1 and q2 should have [H, B, 1]."""
-    horizon, size = batch.action.shape[:2]
-    following = batch.following.flatten(0, 1)
-    slow_z = encode(net.twin("encoder"), following)
-    z = encode(net.encoder, following) if learning.td_encoder == "online" else slow_z
-    za = torch.cat([z, explore(act(net, z), noise.flatten(0, 1), learning.std)], dim=-1)
-    value = torch.minimum(many(net.twin("q1"), za), many(net.twin("q2"), za)).float()
-    td_target = batch.reward + learning.discount * value.view(horizon, size, 1)
-    return slow_z.float().view(horizon, size, -1), td_target
-
-
-def policy_loss(net: ControllerNet, latents: Tensor, noise: Tensor, learning: Learning) -> Tensor:
-    """Minus the value of the policy's actions at latents [H + 1, B, L], a scalar."""
-    steps, size = latents.shape[:2]
-    z = latents.flatten(0, 1)
-    za = torch.cat([z, explore(act(net, z), noise.flatten(0, 1), learning.std)], dim=-1)
-    value = torch.minimum(many(net.q1, za, learn=False), many(net.q2, za, learn=False)).float().view(steps, size, 1)
-    return -(_powers(learning.rho, steps, latents) * value).sum(0).mean()
-
-
-def _powers(rho: float, count: int, like: Tensor) -> Tensor:
-    """1, rho, rho^2, ... [count, 1, 1]."""
-    return torch.tensor([rho**t for t in range(count)], device=like.device).view(-1, 1, 1)
+def _differentiate_policy(net: ControllerNet, latents: Tensor, noise: Tensor, learning: Learning) -> None:
+    """What `policy_gradients` does, by autograd; the values have no gradient of the policy's loss."""
+    policy_loss(net, latents, noise, learning).backward(inputs=list(net.pi.parameters()))
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [p for settings in optimizer.param_groups for p in settings["params"]]
 
 
-def _backward(loss: Tensor, parameters: list[nn.Parameter]) -> None:
-    """New gradients for these parameters and no others: the values have none of the policy's loss."""
-    for p in parameters:
+def _forget_gradients(optimizer: torch.optim.Optimizer) -> None:
+    for p in _parameters(optimizer):
         p.grad = None
-    loss.backward(inputs=parameters)
 
 
 def _step(optimizer: torch.optim.Optimizer, after_backward: AfterBackward, clip: float) -> None:

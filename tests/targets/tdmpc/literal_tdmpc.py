@@ -8,6 +8,8 @@ import copy
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from prune_env.targets.tdmpc.networks import Brightness
+
 
 def straight_through(mean, noise, std):
     """A truncated normal sample, whose clamp the gradient does not see."""
@@ -26,13 +28,22 @@ def shifted(images, shift, pad):
     return F.grid_sample(padded, grid, padding_mode="zeros", align_corners=False)
 
 
+class Scaled(torch.nn.Module):
+    """Pixels to numbers in [0, 1], laid out as they come."""
+
+    def forward(self, images):
+        return images / 255.0
+
+
 class LiteralTDMPC:
     """One learner with a whole copy of its model."""
 
     def __init__(self, net, learning, learning_rate=1e-3):
         self.learning = learning
         self.model = copy.deepcopy(net)
-        self.slow = copy.deepcopy(net)
+        if isinstance(self.model.encoder[0], Brightness):
+            self.model.encoder[0] = Scaled()
+        self.slow = copy.deepcopy(self.model)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate)
         self.pi_optimizer = torch.optim.Adam(self.model.pi.parameters(), lr=learning_rate)
         self.step = 0

@@ -106,8 +106,8 @@ def test_an_actor_remembers_the_plan_of_every_episode(net):
     with torch.no_grad():
         actions = [actor(seen), actor(seen)]
         generator = torch.Generator().manual_seed(0)
-        first = Planner()(net, networks.encode(net.encoder, seen), None, generator)
-        second = Planner()(net, networks.encode(net.encoder, seen), first, generator)
+        first = Planner()(net, networks.encode(seen, net.encoder)[0], None, generator)
+        second = Planner()(net, networks.encode(seen, net.encoder)[0], first, generator)
     assert torch.equal(actions[0], first.action) and torch.equal(actions[1], second.action)
 
 

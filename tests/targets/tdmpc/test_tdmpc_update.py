@@ -7,10 +7,12 @@ import torch
 from literal_tdmpc import LiteralTDMPC, shifted
 
 from prune_env.targets.tdmpc import Batch, Learning
-from prune_env.targets.tdmpc.fused import chain
-from prune_env.targets.tdmpc.networks import ControllerNet, explore, pixel_encoder, state_encoder
+from prune_env.targets.tdmpc.fused import chain, chain_backward
+from prune_env.targets.tdmpc.gradients import can_be_written_out
+from prune_env.targets.tdmpc.losses import model_loss, policy_loss
+from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, explore, pixel_encoder, state_encoder
 from prune_env.targets.tdmpc.replay import stacked
-from prune_env.targets.tdmpc.update import model_loss, policy_loss, update
+from prune_env.targets.tdmpc.update import update
 
 HORIZON, SIZE, ACTIONS = 3, 80, 2  # more images than one chunk holds
 
@@ -184,54 +186,79 @@ def narrower(head, keep):
 
 @pytest.mark.parametrize("part", ["encoder", "dynamics", "reward", "pi", "q1"])
 @pytest.mark.parametrize("cut", [False, True])
-def test_a_chain_is_its_layers(part, cut):
-    """Values and gradients, in float64; also after the layers were cut behind a chain that has run."""
+def test_a_chain_and_its_way_back_are_what_autograd_finds(part, cut):
+    """In float64; also after the layers were cut behind a chain that has run."""
     layers = controller("state").get_submodule(part).double()
     generator = torch.Generator().manual_seed(1)
     rows = torch.randn(7, layers[0].in_features, dtype=torch.float64, generator=generator, requires_grad=True)
-    chain(layers, rows).sum().backward()
-    rows.grad = None
-    layers.zero_grad()
+    with torch.no_grad():
+        chain(layers, rows)
     if cut:
         narrower(layers, [0, 3, 4, 9])
-    plain, fast = layers(rows), chain(layers, rows)
-    torch.testing.assert_close(fast, plain, rtol=1e-12, atol=1e-12)
-    with torch.no_grad():
-        assert torch.equal(chain(layers, rows), fast)
+    plain = layers(rows)
     weight = torch.randn(plain.shape, dtype=torch.float64, generator=generator)
-    inputs = [rows, *layers.parameters()]
-    expected = torch.autograd.grad((weight * plain).sum(), inputs)
-    for ours, theirs in zip(torch.autograd.grad((weight * fast).sum(), inputs), expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    expected = torch.autograd.grad((weight * plain).sum(), [rows, *layers.parameters()])
+    tape, columns = [], slice(1, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(chain(layers, rows, tape), plain, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(chain_backward(tape, weight, columns, learn=True), expected[0][:, columns])
+    for p, gradient in zip(layers.parameters(), expected[1:], strict=True):
+        torch.testing.assert_close(p.grad, gradient, rtol=1e-10, atol=1e-12)
 
 
-def test_a_chain_that_does_not_learn_passes_the_gradient_on():
+def test_layers_learn_from_all_their_passes_and_only_when_asked():
     layers = controller("state").q1
-    rows = torch.randn(7, layers[0].in_features, requires_grad=True)
-    expected = torch.autograd.grad(layers(rows).sum(), rows)[0]
-    chain(layers, rows, learn=False).sum().backward()
-    torch.testing.assert_close(rows.grad, expected)
-    assert all(p.grad is None for p in layers.parameters())
+    rows = torch.randn(6, layers[0].in_features)
+    layers(rows).sum().backward()
+    expected = [p.grad for p in layers.parameters()]
+    layers.zero_grad()
+    with torch.no_grad():
+        for part in rows.split(2):
+            for learn in (True, False):
+                tape = []
+                outputs = chain(layers, part, tape)
+                chain_backward(tape, torch.ones_like(outputs), slice(0), learn)
+    for p, gradient in zip(layers.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.grad, gradient)
 
 
+@torch.no_grad()
 def test_a_chain_passes_broken_numbers_on_and_refuses_other_layers():
     layers = controller("state").q1
-    rows = torch.full((1, layers[0].in_features), torch.nan)
-    with torch.no_grad():
-        assert chain(layers, rows).isnan().all()
+    assert chain(layers, torch.full((1, layers[0].in_features), torch.nan)).isnan().all()
     with pytest.raises(TypeError, match="ReLU"):
         chain(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), torch.ones(1, 2))
 
 
-def test_a_chain_in_bfloat16_is_near_its_layers_in_float32():
-    layers = controller("state").q1
-    rows = torch.randn(64, layers[0].in_features, generator=torch.Generator().manual_seed(1))
-    expected = torch.autograd.grad(layers(rows).square().mean(), list(layers.parameters()))
-    with torch.autocast("cpu", torch.bfloat16):
-        fast = chain(layers, rows)
-    assert fast.dtype == torch.bfloat16
-    for ours, theirs in zip(
-        torch.autograd.grad(fast.float().square().mean(), list(layers.parameters())), expected, strict=True
-    ):
-        assert ours.dtype == torch.float32
-        assert (ours - theirs).norm() < 0.05 * theirs.norm()
+def gradients_of_an_update(net, batch, noise, learning):
+    """The loss, and every gradient that is there before either step."""
+    seen = []
+
+    def look(optimizer):
+        seen.append({name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None})
+
+    return update(net, *optimizers_of(net), batch, noise, look, learning), seen
+
+
+@pytest.mark.parametrize("observation", ["state", "pixels"])
+@pytest.mark.parametrize(
+    ("learning", "near"),
+    [(Learning(), 1e-5), (Learning(reward=400.0, rho=0.9), 1e-5), (Learning(bfloat16=True), 0.05)],
+    ids=["usual", "at the limit", "bfloat16"],
+)
+def test_written_out_gradients_are_those_of_autograd(observation, learning, near):
+    """Also where the losses of some samples reach their limit."""
+    written, differentiated = controller(observation), controller(observation)
+    for head in (differentiated.dynamics, differentiated.pi):
+        head[0].register_forward_hook(lambda *ignored: None)  # layers that are watched are called as they are
+    assert can_be_written_out(written) and not can_be_written_out(differentiated)
+    batch, noise = batch_of(observation, 0)
+    batch = batch._replace(reward=batch.reward * torch.linspace(0, 200, SIZE).view(1, SIZE, 1))
+    loss, ours = gradients_of_an_update(written, batch, noise, learning)
+    expected, theirs = gradients_of_an_update(differentiated, batch, noise, learning)
+    assert loss.item() == pytest.approx(expected.item(), rel=near)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.keys() == other.keys()
+        for name, gradient in mine.items():
+            assert (gradient - other[name]).norm() <= near * other[name].norm(), name
+    assert {name.partition(".")[0] for name in ours[1]} == set(COMPONENTS)

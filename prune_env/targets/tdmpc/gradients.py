@@ -1,0 +1,102 @@
+"""The gradients of one update, written out: what autograd finds for `losses.py`, without its graph, on a processor.
+
+Letters: H horizon [steps], B batch, A actions, L latent channels, N rows, O outputs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from prune_env.targets.tdmpc.fused import Tape, chain, chain_backward, fusable
+from prune_env.targets.tdmpc.losses import LOSS_LIMIT, Batch, Learning, powers, targets
+from prune_env.targets.tdmpc.networks import ControllerNet, encode, explore, rows_at_once
+
+_NOTHING = slice(0)  # no columns
+
+
+def can_be_written_out(net: ControllerNet) -> bool:
+    """Whether this file's functions stand for this controller: on the processor, with unwatched heads."""
+    device = net.updates.device
+    return all(fusable(head, device) for head in (net.dynamics, net.reward, net.pi, net.q1, net.q2))
+
+
+@torch.no_grad()
+def model_gradients(net: ControllerNet, batch: Batch, noise: Tensor, learning: Learning) -> tuple[Tensor, Tensor]:
+    """Put the gradients of `model_loss` / H where the optimizer looks for them; returns what `model_loss` does."""
+    horizon, size = batch.action.shape[:2]
+    next_z, td_target = targets(net, batch, noise, learning)
+    with torch.enable_grad():
+        (first,) = encode(batch.first, net.encoder)
+    rollout, inputs, steps = [first.detach()], [], []
+    for action in batch.action:
+        inputs.append(torch.cat([rollout[-1], action], dim=-1))
+        steps.append(_Passage(net.dynamics, inputs[-1]))
+        rollout.append(steps[-1].outputs)
+    latents, heads_input = torch.stack(rollout), torch.cat(inputs)
+    heads = [_Passage(head, heads_input) for head in (net.reward, net.q1, net.q2)]
+
+    rho = powers(learning.rho, horizon, latents)
+    drift = latents[1:].float() - next_z
+    consistency = (rho * drift.square().mean(-1, keepdim=True)).sum(0).squeeze(1)  # [B]
+    predicted = torch.stack([head.outputs.float().view(horizon, size) for head in heads])
+    error = predicted - torch.stack([batch.reward, td_target, td_target]).squeeze(3)  # [3, H, B]
+    rho = rho.squeeze(2)
+    reward, q1, q2 = (rho * error.square()).sum(1)
+    terms = torch.stack([consistency, reward, q1 + q2])  # [3, B]
+    weights = torch.tensor([[learning.consistency], [learning.reward], [learning.value]], device=rho.device)
+    loss = (weights * terms.clamp(max=LOSS_LIMIT)).sum(0).mean()
+
+    slope = (2 / (horizon * size)) * weights * (terms <= LOSS_LIMIT)  # of a squared error, [3, B]
+    columns = slice(latents.shape[2])
+    outputs = (error * rho * slope[[1, 2, 2]].unsqueeze(1)).view(3, -1, 1)
+    from_heads = [head.back(gradient, columns) for head, gradient in zip(heads, outputs, strict=True)]
+    through_heads = (from_heads[0] + from_heads[1] + from_heads[2]).view(horizon, size, -1)
+    from_drift = drift * (rho.unsqueeze(2) * (slope[0] / latents.shape[2]).view(1, -1, 1))
+    gradient = from_drift[-1]  # of the latents after the last step
+    for t in range(horizon - 1, -1, -1):
+        gradient = steps[t].back(gradient, columns) + through_heads[t]
+        if t:
+            gradient = gradient + from_drift[t - 1]
+    first.backward(gradient.to(first.dtype), inputs=list(net.encoder.parameters()))
+    return loss, latents
+
+
+@torch.no_grad()
+def policy_gradients(net: ControllerNet, latents: Tensor, noise: Tensor, learning: Learning) -> None:
+    """Put the gradients of `policy_loss` where the policy's optimizer looks for them."""
+    steps, size, width = latents.shape
+    z = latents.flatten(0, 1)
+    pi = _Passage(net.pi, z)
+    mean = torch.tanh(pi.outputs)
+    za = torch.cat([z, explore(mean, noise.flatten(0, 1), learning.std)], dim=-1)
+    q1, q2 = _Passage(net.q1, za), _Passage(net.q2, za)
+    # The smaller value takes all of a row's gradient, as torch.minimum has it; equal ones share it.
+    slope = -(powers(learning.rho, steps, latents) / size).expand(steps, size, 1).reshape(-1, 1)
+    first = slope * (0.5 + 0.5 * (q2.outputs - q1.outputs).sign())
+    actions = slice(width, None)
+    gradient = q1.back(first, actions, learn=False) + q2.back(slope - first, actions, learn=False)
+    pi.back(gradient * (1 - mean.square()), _NOTHING)
+
+
+class _Passage:
+    """Rows [N, ...] on their way through a chain, in pieces that fit a processor's cache, and the way back.
+
+    Attributes:
+        outputs: [N, O].
+    """
+
+    def __init__(self, layers: nn.Sequential, rows: Tensor):
+        self._size = rows_at_once(layers)
+        pieces = rows.split(self._size)
+        self._tapes: list[Tape] = [[] for _ in pieces]
+        self.outputs = _joined([chain(layers, piece, tape) for piece, tape in zip(pieces, self._tapes, strict=True)])
+
+    def back(self, gradient: Tensor, inputs: slice, learn: bool = True) -> Tensor:
+        """Gradient of some columns of the rows from that of the outputs."""
+        pieces = zip(self._tapes, gradient.split(self._size), strict=True)
+        return _joined([chain_backward(tape, piece, inputs, learn) for tape, piece in pieces])
+
+
+def _joined(pieces: list[Tensor]) -> Tensor:
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
