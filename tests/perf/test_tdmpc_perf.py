@@ -95,11 +95,11 @@ EXACT, HALF = Learning(), Learning(bfloat16=True)
 @pytest.mark.parametrize(
     ("width", "image", "size", "horizon", "repeat", "rounds", "least"),
     [
-        (64, 0, 64, 3, 10, 15, 1.5),
-        (128, 0, 64, 3, 10, 15, 1.4),
-        (512, 0, 512, 5, 1, 7, 1.75),
-        (128, 48, 128, 3, 1, 5, 1.7),
-        (512, 84, 128, 3, 1, 3, 1.7),
+        (64, 0, 64, 3, 10, 15, 1.8),
+        (128, 0, 64, 3, 10, 15, 1.8),
+        (512, 0, 512, 5, 1, 7, 2),
+        (128, 48, 128, 3, 1, 5, 2),
+        (512, 84, 128, 3, 1, 3, 2),
     ],
     ids=["state 64", "state 128", "state 512", "48 px", "84 px"],
 )
@@ -117,7 +117,7 @@ def test_update(width, image, size, horizon, repeat, rounds, least):
     for name, value in seconds.items():
         print(f"  {name:30} {1e3 * value / repeat:9.2f} ms  x{seconds['literal'] / value:.2f}")
     best = min(seconds["ours"], seconds.get("ours, bfloat16", np.inf))  # the last one is another algorithm
-    assert seconds["literal"] / best >= least  # a margin below what a quiet machine shows
+    assert seconds["literal"] / best >= least
 
 
 @pytest.mark.parametrize(

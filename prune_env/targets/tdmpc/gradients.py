@@ -5,6 +5,8 @@ Letters: H horizon [steps], B batch, A actions, L latent channels, N rows, O out
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -16,9 +18,8 @@ _NOTHING = slice(0)  # no columns
 
 
 def can_be_written_out(net: ControllerNet) -> bool:
-    """Whether this file's functions stand for this controller: on the processor, with unwatched heads."""
-    device = net.updates.device
-    return all(fusable(head, device) for head in (net.dynamics, net.reward, net.pi, net.q1, net.q2))
+    """Whether this file's functions stand for this controller: on the processor, with unwatched layers."""
+    return all(fusable(component, net.updates.device) for component in net.children())  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -26,9 +27,8 @@ def model_gradients(net: ControllerNet, batch: Batch, noise: Tensor, learning: L
     """Put the gradients of `model_loss` / H where the optimizer looks for them; returns what `model_loss` does."""
     horizon, size = batch.action.shape[:2]
     next_z, td_target = targets(net, batch, noise, learning)
-    with torch.enable_grad():
-        (first,) = encode(batch.first, net.encoder)
-    rollout, inputs, steps = [first.detach()], [], []
+    first = _Pixels(net.encoder, batch.first) if batch.first.dim() == 4 else _Passage(net.encoder, batch.first)
+    rollout, inputs, steps = [first.outputs], [], []
     for action in batch.action:
         inputs.append(torch.cat([rollout[-1], action], dim=-1))
         steps.append(_Passage(net.dynamics, inputs[-1]))
@@ -58,7 +58,7 @@ def model_gradients(net: ControllerNet, batch: Batch, noise: Tensor, learning: L
         gradient = steps[t].back(gradient, columns) + through_heads[t]
         if t:
             gradient = gradient + from_drift[t - 1]
-    first.backward(gradient.to(first.dtype), inputs=list(net.encoder.parameters()))
+    first.back(gradient, _NOTHING)
     return loss, latents
 
 
@@ -88,14 +88,32 @@ class _Passage:
 
     def __init__(self, layers: nn.Sequential, rows: Tensor):
         self._size = rows_at_once(layers)
-        pieces = rows.split(self._size)
+        pieces = _pieces(rows, self._size)
         self._tapes: list[Tape] = [[] for _ in pieces]
         self.outputs = _joined([chain(layers, piece, tape) for piece, tape in zip(pieces, self._tapes, strict=True)])
 
     def back(self, gradient: Tensor, inputs: slice, learn: bool = True) -> Tensor:
         """Gradient of some columns of the rows from that of the outputs."""
-        pieces = zip(self._tapes, gradient.split(self._size), strict=True)
+        pieces = zip(self._tapes, _pieces(gradient, self._size), strict=True)
         return _joined([chain_backward(tape, piece, inputs, learn) for tape, piece in pieces])
+
+
+class _Pixels:
+    """Images [B, C, S, S] on their way through an encoder, whose way back autograd knows; see `_Passage`."""
+
+    def __init__(self, encoder: nn.Sequential, images: Tensor):
+        self._parameters = list(encoder.parameters())
+        with torch.enable_grad():
+            (self._outputs,) = encode(images, encoder)
+        self.outputs = self._outputs.detach()
+
+    def back(self, gradient: Tensor, inputs: slice) -> None:
+        """Gradients of the encoder's parameters; none of the images', whatever `inputs` are asked for."""
+        self._outputs.backward(gradient.to(self._outputs.dtype), inputs=self._parameters)
+
+
+def _pieces(rows: Tensor, size: int) -> Sequence[Tensor]:
+    return (rows,) if len(rows) <= size else rows.split(size)
 
 
 def _joined(pieces: list[Tensor]) -> Tensor:

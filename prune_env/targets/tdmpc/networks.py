@@ -18,7 +18,7 @@ from prune_env.targets.tdmpc.fused import chain, fusable
 COMPONENTS = ("encoder", "dynamics", "reward", "pi", "q1", "q2")
 _TWINNED = ("encoder", "q1", "q2")  # what the update reads a slow copy of
 # Activations of more at once fall out of a processor's cache, and take up to twice the time.
-_IMAGES, _FLOATS = 64, 2**18
+_IMAGES, _FLOATS = 64, 2**19
 
 Twins = tuple[tuple[str, nn.Sequential], ...]
 
@@ -122,8 +122,9 @@ def _in_chunks(run: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tens
 
 def explore(actions: Tensor, noise: Tensor, std: float) -> Tensor:
     """Actions with Gaussian noise of `std`, cut at 0.3, in [-1, 1]; the gradient ignores that they are clamped."""
-    moved = actions + (std * noise).clamp(-0.3, 0.3)
-    return moved + (moved.clamp(-1 + 1e-6, 1 - 1e-6) - moved).detach()
+    moved = actions + (std * noise).clamp_(-0.3, 0.3)
+    clamped = moved.detach().clamp(-1 + 1e-6, 1 - 1e-6)
+    return moved + (clamped - moved).detach() if moved.requires_grad else clamped
 
 
 def state_encoder(observation_dim: int, width: int, latent_dim: int) -> nn.Sequential:
