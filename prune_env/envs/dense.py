@@ -34,18 +34,15 @@ class Look:
         step: Training steps done by then.
         seconds: Of training, looks not counted; of the last process, if training was killed in between [s].
         loss: Mean task loss since the look before.
+        value: What the best network has most of: the first of the numbers.
         numbers: What the target's `look` said.
     """
 
     step: int
     seconds: float
     loss: float
+    value: float
     numbers: dict[str, float]
-
-    @property
-    def value(self) -> float:
-        """What the best network has most of."""
-        return next(iter(self.numbers.values()))
 
 
 @dataclass
@@ -143,7 +140,7 @@ def _look(
 ) -> None:
     numbers = learner.target.look(learner.model, batches)
     loss = sum(count * loss for count, loss in losses) / sum(count for count, _ in losses)
-    look = Look(progress.step, progress.seconds, loss, numbers)
+    look = Look(progress.step, progress.seconds, loss, next(iter(numbers.values())), numbers)
     progress.looks.append(look)
     if look.value > progress.best_value:
         progress.best, progress.best_value = learner.state(), look.value

@@ -83,6 +83,8 @@ def test_shipped_checkpoints_are_found_verified_and_fit_every_torch(tmp_path, mo
     rows = pretrain([(SPEC, "seed=0")], tmp_path / "out", command="a command")
     made = load_checkpoint(SPEC)
     assert rows[0]["seed"] == 0 and rows[0]["test_score"] == pytest.approx(rows[0]["test_planner_return"])
+    best = max(history(SPEC), key=lambda look: min(look.numbers[f"{who}_return"] for who in ("planner", "policy")))
+    assert (rows[0]["steps"], rows[0]["return"]) == (best.step, best.value)
     monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "out" / "seed=0")
     monkeypatch.setattr(torch, "__version__", "9.9")
