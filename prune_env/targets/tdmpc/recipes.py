@@ -64,7 +64,7 @@ class Recipe:
     episodes_per_epoch: int = 2
     steps_per_epoch: int = 100
     replay_episodes: int = 500
-    dense_steps: int = 2000
+    dense_steps: int = 2800
     look_every: int = 200
     td_encoder: str = "online"
     bfloat16: bool = False
@@ -177,7 +177,7 @@ PLANNERS: dict[tuple[str, str], dict[str, Any]] = {
 VARIANTS: dict[tuple[str, str], dict[PoolSplit, tuple[dict[str, Any], ...]]] = {
     ("pendulum", "state"): {
         "train": (
-            {"width": 64, "latent_dim": 32, "dense_steps": 2000},  # the defaults
+            {"width": 64, "latent_dim": 32, "dense_steps": 2000},  # the default sizes
             {"width": 48, "latent_dim": 16, "dense_steps": 1600},
             {"width": 32, "latent_dim": 24, "dense_steps": 2400},
             {"width": 80, "latent_dim": 24, "dense_steps": 1600},
