@@ -25,7 +25,6 @@ def can_be_written_out(net: ControllerNet) -> bool:
 @torch.no_grad()
 def model_gradients(net: ControllerNet, batch: Batch, noise: Tensor, learning: Learning) -> tuple[Tensor, Tensor]:
     """Put the gradients of `model_loss` / H where the optimizer looks for them; returns what `model_loss` does."""
-    horizon, size = batch.action.shape[:2]
     next_z, td_target = targets(net, batch, noise, learning)
     first = _Pixels(net.encoder, batch.first) if batch.first.dim() == 4 else _Passage(net.encoder, batch.first)
     rollout, inputs, steps = [first.outputs], [], []
@@ -36,30 +35,44 @@ def model_gradients(net: ControllerNet, batch: Batch, noise: Tensor, learning: L
     latents, heads_input = torch.stack(rollout), torch.cat(inputs)
     heads = [_Passage(head, heads_input) for head in (net.reward, net.q1, net.q2)]
 
-    rho = powers(learning.rho, horizon, latents)
     drift = latents[1:].float() - next_z
-    consistency = (rho * drift.square().mean(-1, keepdim=True)).sum(0).squeeze(1)  # [B]
-    predicted = torch.stack([head.outputs.float().view(horizon, size) for head in heads])
-    error = predicted - torch.stack([batch.reward, td_target, td_target]).squeeze(3)  # [3, H, B]
-    rho = rho.squeeze(2)
-    reward, q1, q2 = (rho * error.square()).sum(1)
-    terms = torch.stack([consistency, reward, q1 + q2])  # [3, B]
-    weights = torch.tensor([[learning.consistency], [learning.reward], [learning.value]], device=rho.device)
-    loss = (weights * terms.clamp(max=LOSS_LIMIT)).sum(0).mean()
+    predicted = torch.stack([head.outputs.float() for head in heads]).view(3, *batch.reward.shape)
+    error = predicted - torch.stack([batch.reward, td_target, td_target])
+    loss, of_drift, of_heads = _loss_and_slopes(drift, error, learning)
 
-    slope = (2 / (horizon * size)) * weights * (terms <= LOSS_LIMIT)  # of a squared error, [3, B]
-    columns = slice(latents.shape[2])
-    outputs = (error * rho * slope[[1, 2, 2]].unsqueeze(1)).view(3, -1, 1)
-    from_heads = [head.back(gradient, columns) for head, gradient in zip(heads, outputs, strict=True)]
-    through_heads = (from_heads[0] + from_heads[1] + from_heads[2]).view(horizon, size, -1)
-    from_drift = drift * (rho.unsqueeze(2) * (slope[0] / latents.shape[2]).view(1, -1, 1))
-    gradient = from_drift[-1]  # of the latents after the last step
-    for t in range(horizon - 1, -1, -1):
-        gradient = steps[t].back(gradient, columns) + through_heads[t]
+    latent = slice(latents.shape[2])
+    through = [head.back(slope.view(-1, 1), latent) for head, slope in zip(heads, of_heads, strict=True)]
+    through_heads = (through[0] + through[1] + through[2]).view(drift.shape)
+    gradient = of_drift[-1]  # of the latents after the last step
+    for t in range(len(steps) - 1, -1, -1):
+        gradient = steps[t].back(gradient, latent) + through_heads[t]
         if t:
-            gradient = gradient + from_drift[t - 1]
+            gradient = gradient + of_drift[t - 1]
     first.back(gradient, _NOTHING)
     return loss, latents
+
+
+def _loss_and_slopes(drift: Tensor, error: Tensor, learning: Learning) -> tuple[Tensor, Tensor, Tensor]:
+    """The model's loss, and the gradients of a H-th of it.
+
+    Args:
+        drift: How far the latents are from where they should be, [H, B, L].
+        error: Of reward, q1 and q2, [3, H, B, 1].
+        learning: Constants.
+
+    Returns:
+        The loss, its gradient by drift [H, B, L], and by error [3, H, B, 1].
+    """
+    horizon, size, width = drift.shape
+    rho = powers(learning.rho, horizon, drift)
+    consistency = (rho * drift.square().mean(-1, keepdim=True)).sum(0)
+    reward, q1, q2 = (rho * error.square()).sum(1)
+    terms = torch.stack([consistency, reward, q1 + q2])  # [3, B, 1]
+    weights = torch.tensor([learning.consistency, learning.reward, learning.value], device=drift.device).view(3, 1, 1)
+    loss = (weights * terms.clamp(max=LOSS_LIMIT)).sum(0).mean()
+    slope = (2 / (horizon * size)) * weights * (terms <= LOSS_LIMIT)  # of a squared error
+    of_drift = drift * (rho * (slope[0] / width))
+    return loss, of_drift, error * rho * slope[[1, 2, 2]].unsqueeze(1)
 
 
 @torch.no_grad()
