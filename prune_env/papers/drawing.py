@@ -67,7 +67,7 @@ def draw_crossovers(rows: Rows, title: str) -> Figure:
         for axes in column:
             axes.axvspan(0, epochs[start - 1] if start else 0, color=_GRAY, zorder=0, linewidth=0)
             axes.set_xlim(0, epochs[-1])
-        column[0].set_title(f"{_title(measure)}\n{len(found)} crossovers")
+        column[0].set_title(f"{_title(measure)}\n{len(found)} crossover{'s' if len(found) != 1 else ''}")
         column[1].set_ylim(len(groups) + 0.5, 0.5)
         column[1].set_yticks(range(1, len(groups) + 1))
         column[1].set_xlabel("epoch")
