@@ -1,17 +1,19 @@
-"""A trained agent on disk: the SB3 model, the statistics its observations are normalised with, and its description.
+"""A trained agent on disk: one zip of SB3's own format, to which a description in JSON is added.
 
-`model.zip` is SB3's own format and contains pickled Python objects: load only agents whose origin you trust. Everything
-beside it is JSON, and `agent.json` holds the checksum of the zip that it belongs to.
+SB3's part contains pickled Python objects: load only agents whose origin you trust. The description says what made the
+agent and what it fits, and holds the statistics that its observations are normalised with; before anything is unpickled
+it is read, and the checksums of the zip are verified.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -23,18 +25,19 @@ from prune_env.envs import PruningEnv, canonical_json, write_atomically
 
 _EPSILON = 1e-8
 _CLIP = 10.0
-_DESCRIBED = ("algorithm", "sha256", "groups", "columns", "normalisation", "made_by")
+_DESCRIPTION = "prune_env.json"  # its name in the zip
+_DESCRIBED = ("algorithm", "groups", "columns", "normalisation", "made_by")
 
 
 class SavedAgent:
     """An SB3 model that prunes in the environment's own units, like a heuristic.
 
     Args:
-        path: Of `model.zip`; `agent.json` must lie beside it.
+        path: Of its zip.
         env: The environment to act in, whose groups and columns must be those of the training environment.
 
     Raises:
-        ValueError: If files are missing or damaged, or the environment does not fit the agent.
+        ValueError: If the file is missing or damaged, or the environment does not fit the agent.
     """
 
     privileged: ClassVar[bool] = False
@@ -76,7 +79,7 @@ def load_agent(path: Path, env: PruningEnv) -> SavedAgent:
 def save_agent(
     folder: Path, model: BaseAlgorithm, env: PruningEnv, normaliser: VecNormalize | None, made_by: dict[str, Any]
 ) -> Path:
-    """Write `model.zip` and `agent.json` into a folder, atomically; returns the path of the zip.
+    """Write `model.zip` into a folder, atomically; returns its path.
 
     Args:
         folder: Where to.
@@ -86,44 +89,46 @@ def save_agent(
         made_by: Configuration and training steps, for the record.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=folder, suffix=".zip")
-    os.close(handle)
-    try:
-        model.save(scratch)
-        content = Path(scratch).read_bytes()
-    finally:
-        Path(scratch).unlink(missing_ok=True)
     description = {
         "algorithm": made_by["algorithm"],
-        "sha256": hashlib.sha256(content).hexdigest(),
         "groups": len(env.group_names),
         "columns": [column.name for column in env.columns],
         "normalisation": _statistics(normaliser),
         "made_by": made_by,
     }
-    write_atomically(folder / "model.zip", content)
-    write_atomically(folder / "agent.json", canonical_json(description).encode())
+    handle, scratch = tempfile.mkstemp(dir=folder, suffix=".zip")
+    os.close(handle)
+    try:
+        model.save(scratch)
+        with ZipFile(scratch, "a") as archive:
+            archive.writestr(_DESCRIPTION, canonical_json(description))
+        write_atomically(folder / "model.zip", Path(scratch).read_bytes())
+    finally:
+        Path(scratch).unlink(missing_ok=True)
     return folder / "model.zip"
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """What `agent.json` says of a saved model, after checking that the two belong together.
+    """What a saved agent says of itself, after checking the file as a whole; nothing is unpickled.
 
     Raises:
-        ValueError: If a file is missing, unreadable or does not fit.
+        ValueError: If the file is missing, damaged, or was not saved here.
     """
-    beside = path.parent / "agent.json"
-    if not path.is_file() or not beside.is_file():
-        raise ValueError(f"a saved agent is {path} with {beside} beside it; at least one of them is missing")
+    if not path.is_file():
+        raise ValueError(f"there is no saved agent {path}")
     try:
-        description = json.loads(beside.read_text())
-        missing = [key for key in _DESCRIBED if key not in description]
-        if missing:
-            raise ValueError(f"it lacks {', '.join(missing)}")
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{beside} is damaged ({error}); train the agent again") from error
-    if description["sha256"] != hashlib.sha256(path.read_bytes()).hexdigest():
-        raise ValueError(f"{path} is not the file that {beside} describes (its checksum differs); train it again")
+        with ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise BadZipFile(f"the checksum of {damaged} differs")
+            description = json.loads(archive.read(_DESCRIPTION)) if _DESCRIPTION in archive.namelist() else None
+    except (BadZipFile, zlib.error, OSError, ValueError, NotImplementedError) as error:
+        raise ValueError(f"{path} is damaged ({error}); train the agent again") from error
+    if not isinstance(description, dict):  # a truncated zip may look whole: it ends in an inner one, of torch's
+        raise ValueError(
+            f"{path} is damaged, or was not saved by prune_env: it lacks {_DESCRIPTION}; train the agent again"
+        )
+    if missing := sorted(set(_DESCRIBED) - set(description)):
+        raise ValueError(f"{path} lacks {', '.join(missing)} in its {_DESCRIPTION}; train the agent again")
     return description
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from agents.saved import read_description
 from prune_env import cli
 
 COMMANDS = ("list", "groups", "pretrain", "train", "eval", "bench", "report", "film", "demo", "reproduce")
@@ -133,8 +134,7 @@ def test_what_is_no_pair_is_named(run, option):
 
 # ---------------------------------------------------------------------- doing
 def test_train_writes_an_agent_and_says_what_to_do_with_it(trained, run):
-    assert (trained / "model.zip").is_file() and (trained / "agent.json").is_file()
-    made_by = json.loads((trained / "agent.json").read_text())["made_by"]
+    made_by = read_description(trained / "model.zip")["made_by"]
     assert made_by["timesteps"] == 64 and made_by["env_options"]["budget"] == [0.3, 0.7]
     assert made_by["env_options"]["dense_steps"] == 60 and made_by["env_options"]["learning_rate"] == 0.01
     # the same command again: it is done already
