@@ -122,7 +122,10 @@ def pretrain(
         jobs: Processes; by default one for each core.
         options: Options of the target, e.g. task=cartpole-swingup observation=pixels.
     """
+    from prune_env.benchmark.curves import plot_dense_training
+    from prune_env.benchmark.plots import save_figure
     from prune_env.envs import CheckpointSpec, Pool
+    from prune_env.envs.checkpoints import history
     from prune_env.envs.pretraining import pretrain as pretrain_all
 
     single_threaded()
@@ -137,7 +140,10 @@ def pretrain(
     rows = pretrain_all(specs, out, jobs or cores(), shlex.join(["prune-env", *sys.argv[1:]]))
     _print_rows(rows)
     (out / "results.json").write_text(json.dumps(rows, indent=1) + "\n")
-    _console.print(f"learning curves: tensorboard --logdir {out}", style="dim", soft_wrap=True)
+    if curves := {label: looks for spec, label in specs if (looks := history(spec))}:
+        picture, _ = save_figure(plot_dense_training(curves, make_target(target, **parsed).unit), out / "curves")
+        _console.print(f"learning curves: {picture}", soft_wrap=True)
+    _console.print(f"tensorboard --logdir {out}", style="dim", soft_wrap=True)
 
 
 @app.command

@@ -247,7 +247,8 @@ def test_pretrain_trains_several_seeds_logs_them_and_finds_them_again(run, tmp_p
     ]
     command = ["pretrain", "tdmpc", "--seeds", 3, 4, "--jobs", 1, "-s", *sizes]
     status, out, _ = run(*command)
-    assert status == 0 and "step 20 of 20" in out and "learning curves" in out
+    assert status == 0 and "step 20 of 20" in out and "learning curves: runs/pretrain/curves.png" in out
+    assert Path("runs/pretrain/curves.png").stat().st_size > 10_000
     rows = json.loads(Path("runs/pretrain/results.json").read_text())
     assert [row["seed"] for row in rows] == [3, 4]
     for row in rows:

@@ -1,0 +1,39 @@
+"""How dense networks learned: their looks while they trained, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from prune_env.benchmark.plots import AGENT_COLOURS, OTHER_COLOURS, styled
+from prune_env.envs.dense import Look
+
+_COLOURS = (*AGENT_COLOURS, *OTHER_COLOURS)
+
+
+@styled
+def plot_dense_training(histories: Mapping[str, Sequence[Look]], unit: str) -> Figure:
+    """What each network was judged by, with a ring where it was kept, beside its task loss; both against steps.
+
+    Args:
+        histories: The looks at each network, by its label; at least one look each.
+        unit: What the looks' values are measured in.
+    """
+    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+    value, loss = figure.subplots(1, 2)
+    for i, (label, looks) in enumerate(histories.items()):
+        colour = _COLOURS[i % len(_COLOURS)]
+        steps = [look.step for look in looks]
+        value.plot(steps, [look.value for look in looks], color=colour, linewidth=1.6, label=label)
+        loss.plot(steps, [look.loss for look in looks], color=colour, linewidth=1.6)
+        kept = max(looks, key=lambda look: look.value)
+        value.plot(kept.step, kept.value, "o", color=colour, markersize=8, markerfacecolor="none", markeredgewidth=1.4)
+    value.set_ylabel(f"{unit} on validation data")
+    loss.set_ylabel("task loss")
+    loss.set_yscale("log")
+    for axes in (value, loss):
+        axes.set_xlim(left=0)
+        axes.set_xlabel("training steps")
+    figure.legend(loc="outside right center", frameon=False, fontsize=8, title="ring: kept", title_fontsize=8)
+    return figure
