@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from prune_env.benchmark.plots import AGENT_COLOURS, OTHER_COLOURS, styled
 from prune_env.envs.dense import Look
@@ -34,6 +35,8 @@ def plot_dense_training(histories: Mapping[str, Sequence[Look]], unit: str) -> F
     loss.set_yscale("log")
     for axes in (value, loss):
         axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_xlabel("training steps")
     figure.legend(loc="outside right center", frameon=False, fontsize=8, title="ring: kept", title_fontsize=8)
     return figure

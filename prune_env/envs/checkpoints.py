@@ -69,7 +69,7 @@ def load_checkpoint(spec: CheckpointSpec, progress: bool = True, watcher: Watche
     Args:
         spec: What is wanted.
         progress: Show a bar when training takes longer than two seconds.
-        watcher: Called after every look at the network in training, if it is trained now.
+        watcher: Called after every look at the network in training, with the best value so far, if it is trained now.
     """
     generator = torch.Generator().manual_seed(spec.seed)
     target = spec.make_target()

@@ -56,7 +56,7 @@ class Progress:
     best_value: float = -math.inf
 
 
-Watcher = Callable[[Look], None]
+Watcher = Callable[[Look, float], None]
 
 
 def train_dense(
@@ -73,7 +73,7 @@ def train_dense(
         generator: Draws the batches.
         bookmark: File that keeps the state of training while it lasts, if the target's batches can go on; it must have
             been written for the same configuration.
-        watcher: Called after every look.
+        watcher: Called after every look, with the look and the best value so far.
         step_done: Called with the number of steps done since the last call.
 
     Raises:
@@ -145,7 +145,7 @@ def _look(
     if look.value > progress.best_value:
         progress.best, progress.best_value = learner.state(), look.value
     if watcher is not None:
-        watcher(look)
+        watcher(look, progress.best_value)
 
 
 # ---------------------------------------------------------------------- going on after a kill

@@ -76,7 +76,6 @@ class _Log:
 
     def __init__(self, folder: Path, label: str, target: Target):
         self._folder, self._label, self._steps = folder, label, target.dense_steps
-        self._best = -float("inf")
 
     def __enter__(self) -> _Log:
         from torch.utils.tensorboard import SummaryWriter
@@ -87,12 +86,11 @@ class _Log:
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
-    def __call__(self, look: Look) -> None:
-        self._best = max(self._best, look.value)
+    def __call__(self, look: Look, best: float) -> None:
         name = next(iter(look.numbers))
         tqdm.write(
             f"{self._label}: step {look.step:,} of {self._steps:,}, {look.seconds:.0f} s, loss {look.loss:.4g}, "
-            f"{name} {look.value:.4g} (best {self._best:.4g})"
+            f"{name} {look.value:.4g} (best {best:.4g})"
         )
         for key, value in {"loss": look.loss, **look.numbers}.items():
             self._writer.add_scalar(f"dense/{key}", value, look.step)

@@ -1,5 +1,6 @@
 """Dense training: the best look is kept, and a killed training goes on as if nothing had happened."""
 
+import itertools
 import math
 
 import pytest
@@ -31,7 +32,7 @@ def generator():
 
 def test_the_best_look_is_kept():
     learner, random, states = make_learner(SPEC, generator=generator()), generator(), []
-    looks = train_dense(learner, random, watcher=lambda look: states.append((look.value, learner.state())))
+    looks = train_dense(learner, random, watcher=lambda look, _: states.append((look.value, learner.state())))
     assert [look.step for look in looks] == [10, 20, 30, 40, 45]
     best = max(states, key=lambda pair: pair[0])[1]
     assert all(torch.equal(tensor, best[name]) for name, tensor in learner.state().items())
@@ -57,7 +58,7 @@ def test_a_killed_training_goes_on(cache, monkeypatch, damaged):
     monkeypatch.setattr(dense, "_SAVE_EVERY", 0.0)
     monkeypatch.setattr(dense, "_SAVE_SHARE", 0.0)
 
-    def kill(look):
+    def kill(look, _):
         if look.step == 30:
             raise KeyboardInterrupt
 
@@ -68,8 +69,9 @@ def test_a_killed_training_goes_on(cache, monkeypatch, damaged):
     if damaged:
         bookmark.write_bytes(bookmark.read_bytes()[:100])
     seen = []
-    again = load_checkpoint(SPEC, watcher=seen.append)
-    assert [look.step for look in seen] == ([10, 20, 30, 40, 45] if damaged else [30, 40, 45])
+    again = load_checkpoint(SPEC, watcher=lambda look, best: seen.append((look.step, best)))
+    best = dict(zip([10, 20, 30, 40, 45], itertools.accumulate((look.value for look in looks), max), strict=True))
+    assert seen == [(step, best[step]) for step in ([10, 20, 30, 40, 45] if damaged else [30, 40, 45])]
     assert same(whole, again) and not bookmark.exists()
     assert [look.numbers for look in history(SPEC)] == [look.numbers for look in looks]
 
