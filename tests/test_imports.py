@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # From the ground up; a module may import from its own layer and from those below.
 LAYERS = [
-    ["prune_env.parallel"],
+    ["prune_env.parallel", "prune_env.provenance"],
     ["prune_env.targets"],
     ["prune_env.groups"],
     ["prune_env.importance"],

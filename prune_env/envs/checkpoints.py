@@ -22,17 +22,21 @@ from tqdm import tqdm
 from prune_env.envs.dense import Look, Watcher, train_dense
 from prune_env.envs.files import cache_folder, canonical_json, config_hash, write_atomically
 from prune_env.envs.learner import Learner, State
+from prune_env.provenance import code_digest, source_digest
 from prune_env.targets import Target, make_target
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 """Checkpoints that come with the package."""
-_FORMAT = 1  # raise it when the same configuration would make another checkpoint
+_FORMAT = 1
+# The code that decides what a dense network becomes: when it changes, what is in the cache is trained anew.
+_CODE = ("groups", "importance", "targets", "training.py", "envs/dense.py", "envs/learner.py")
+_VERSIONS = ("torch", "code")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CheckpointSpec:
-    """What makes a dense checkpoint; equal specs make bit-identical checkpoints on one machine.
+    """What makes a dense checkpoint; equal specs make bit-identical checkpoints on one machine, by the same code.
 
     Attributes:
         target: Name of a registered target.
@@ -138,6 +142,7 @@ def _settings(spec: CheckpointSpec, target: Target) -> dict[str, Any]:
         "protect": sorted(spec.protect),
         "regularise": spec.regularise,
         "torch": torch.__version__,
+        "code": [code_digest(*(f"prune_env/{part}" for part in _CODE)), source_digest(type(target))],
     }
 
 
@@ -146,12 +151,12 @@ def _cached(settings: Mapping[str, Any]) -> Path:
 
 
 def _shipped(settings: Mapping[str, Any]) -> Path:
-    """A shipped file serves every version of torch."""
-    return SHIPPED / config_hash({key: value for key, value in settings.items() if key != "torch"})
+    """A shipped file serves every version of torch and of the code."""
+    return SHIPPED / config_hash({key: value for key, value in settings.items() if key not in _VERSIONS})
 
 
 def _find(settings: Mapping[str, Any]) -> State | None:
-    shipped = _read(_shipped(settings), settings, other_torch=True)
+    shipped = _read(_shipped(settings), settings, other_versions=True)
     return _read(_cached(settings), settings) if shipped is None else shipped
 
 
@@ -167,7 +172,7 @@ def _write(stem: Path, settings: Mapping[str, Any], state: State, looks: list[Lo
     write_atomically(stem.with_suffix(".json"), canonical_json(description).encode())
 
 
-def _read(stem: Path, settings: Mapping[str, Any], other_torch: bool = False) -> State | None:
+def _read(stem: Path, settings: Mapping[str, Any], other_versions: bool = False) -> State | None:
     """The tensors, verified; None if there are none or they are damaged."""
     tensors, description = stem.with_suffix(".safetensors"), stem.with_suffix(".json")
     if not (tensors.is_file() and description.is_file()):
@@ -176,9 +181,10 @@ def _read(stem: Path, settings: Mapping[str, Any], other_torch: bool = False) ->
         content = tensors.read_bytes()
         said = json.loads(description.read_text())
         wanted = json.loads(canonical_json(settings))
-        if other_torch:
-            wanted["torch"] = said["made_by"]["torch"]
-        if said["sha256"] != hashlib.sha256(content).hexdigest() or said["made_by"] != wanted:
+        made_by = said["made_by"]
+        if other_versions:
+            wanted, made_by = ({k: v for k, v in made.items() if k not in _VERSIONS} for made in (wanted, made_by))
+        if said["sha256"] != hashlib.sha256(content).hexdigest() or made_by != wanted:
             raise ValueError("its checksum or configuration does not fit")
         return load_tensors(content)
     except (ValueError, KeyError, OSError) as error:

@@ -57,7 +57,7 @@ class ImportanceTracker:
         size = len(self.surgeon.present) + len(self.surgeon.grouping)
         self.steps = 0
         self.alpha = 1.0
-        self.beta = torch.ones(size)
+        self.beta = torch.ones(size, dtype=torch.float64)  # of single precision, small energies would be lost beside 1
         self._ema = torch.zeros(len(STATISTICS), size)  # channels first, then groups: one operation smooths both
         if self.history is not None:
             self.history.clear()
@@ -103,7 +103,7 @@ class ImportanceTracker:
         now = torch.cat([channels, channels @ self._means], dim=1)  # [4, W + G]
         gradient, fisher, taylor, fisher_weight = now
         self.alpha, self.beta = gamma_update(self.alpha, self.beta, gradient, self.kappa, self.eta)
-        bayes = bayes_importance(self.alpha, self.beta, fisher, self.variant)
+        bayes = bayes_importance(self.alpha, self.beta, fisher, self.variant).to(fisher.dtype)
         decay = self.ema_decay if self.steps else 0.0
         self._ema.lerp_(torch.stack([gradient, fisher, bayes, taylor, fisher_weight]), 1.0 - decay)
         self.steps += 1
@@ -130,4 +130,4 @@ class ImportanceTracker:
         """Put back what `state_dict` returned, for a model with the same present channels."""
         self._bind()
         self.steps, self.alpha = int(state["steps"]), float(state["alpha"])
-        self.beta, self._ema = state["beta"].clone(), state["ema"].clone()
+        self.beta, self._ema = state["beta"].double().clone(), state["ema"].clone()

@@ -1,6 +1,6 @@
 """Does importance predict damage? Every group cut alone, and what was known of it before the cut.
 
-Letters: G groups, W channels of all groups, N seeds, K ratios, P predictors.
+Letters: G groups, W channels of all groups, N seeds, K ratios, P predictors, R resamples.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ STAGES = (AFTER_CUT, AFTER_TUNING)
 MEASURES = {"gradient": "gradient", "fisher": "Fisher", "bayes": "Bayes, literal"}
 """Those of the paper, as it writes them."""
 GRADIENTS = ("gradient", "fisher")
-NORMS = {"weight_mean": "mean |w|", "weight_rms": "RMS w"}
+SCORES = {"taylor": "Taylor", "fisher_weight": "Fisher x w²", "l1": "L1 norm", "l2": "L2 norm"}
+"""Of channels; a group has their mean, and their sum over the channels that are to go."""
+NORMS = {"weight_mean": "mean |w|", "weight_rms": "RMS w"} | {n: f"{SCORES[n]}, mean of channels" for n in ("l1", "l2")}
 PREDICTORS = {
     **MEASURES,
     "bayes_corrected": "Bayes, corrected",
-    "taylor": "Taylor, mean of channels",
-    "fisher_weight": "Fisher x w², mean of channels",
-    "fisher_weight_removed": "Fisher x w², removed channels",
-    "l1": "L1 norm, mean of channels",
-    "l2": "L2 norm, mean of channels",
+    **{name: f"{label}, mean of channels" for name, label in SCORES.items()},
+    **{f"{name}_removed": f"{label}, removed channels" for name, label in SCORES.items()},
     **NORMS,
     "channels": "channels",
     "parameters": "parameters",
@@ -86,23 +85,31 @@ def predictors(patient: Subject, observation: np.ndarray, ratio: float, draw: in
     seen = {c.name: 10.0 ** table[:, i].astype(float) for i, c in enumerate(env.columns) if c.name in _SEEN}
     counts = {"channels": np.rint(seen.pop("channels")), "parameters": np.rint(seen.pop("size"))}
     groups, group_of = len(table), env.view.group_of
-    scores = {name: env.view.scores(name) for name in ("taylor", "fisher_weight", "l1", "l2")}
+    scores = {name: env.view.scores(name) for name in SCORES}
     means = {name: np.bincount(group_of, values) / counts["channels"] for name, values in scores.items()}
     fisher, beta = tracker.groups()[1], tracker.beta[len(group_of) :]
-    gone = [
-        (env.episode.widths - env.episode.widths_for(np.where(np.arange(groups) == g, ratio, 0.0)))[g]
-        for g in range(groups)
-    ]
-    lowest = [np.sort(scores["fisher_weight"][group_of == g])[: gone[g]].sum() for g in range(groups)]
+    goes = _removed(patient, scores["fisher_weight"], ratio)
+    removed = {name: np.bincount(group_of[goes], values[goes], groups) for name, values in scores.items()}
     known = {
         **seen,
         **counts,
         **means,
         "bayes_corrected": bayes_importance(tracker.alpha, beta, fisher, "corrected").double().numpy(),
-        "fisher_weight_removed": np.array(lowest),
+        **{f"{name}_removed": values for name, values in removed.items()},
         "chance": np.random.default_rng(draw).random(groups),
     }
     return {name: known[name] for name in PREDICTORS}
+
+
+def _removed(patient: Subject, criterion: np.ndarray, ratio: float) -> np.ndarray:
+    """Which channels go if every group is cut alone by `ratio`: those that the criterion has least of, bool [W]."""
+    env, group_of = patient.env, patient.env.view.group_of
+    goes = np.zeros(len(group_of), dtype=bool)
+    for g in range(len(env.group_names)):
+        alone = env.episode.widths_for(np.where(np.arange(len(env.group_names)) == g, ratio, 0.0))
+        mine = np.flatnonzero(group_of == g)
+        goes[mine[np.argsort(criterion[mine], kind="stable")[: len(mine) - alone[g]]]] = True
+    return goes
 
 
 _SEEN = ("gradient", "fisher", "bayes", "weight_mean", "weight_rms", "channels", "size")

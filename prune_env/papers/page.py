@@ -5,22 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import json
-import platform
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from prune_env.benchmark.plots import save_figure, styled
 from prune_env.envs.files import write_atomically
 from prune_env.papers.study import Claim, Job, Rows, Study, Value
+from prune_env.papers.work import Done
 
-_PACKAGES = ("prune_env", "torch", "torch-pruning", "numpy", "scipy")
+_CLAIMS = "claims.json"
 
 
 def write_study(
-    study: Study, rows: Rows, jobs: Sequence[Job], folder: Path, quick: bool, seeds: Sequence[int], command: str
+    study: Study,
+    done: Mapping[str, Done],
+    jobs: Sequence[Job],
+    folder: Path,
+    quick: bool,
+    seeds: Sequence[int],
+    command: str,
 ) -> list[Claim]:
-    """Write data.csv, figure.png, figure.svg and page.md of a study into `folder`; returns its claims."""
+    """Write data.csv, figure.png, figure.svg, claims.json and page.md of a study into `folder`; returns its claims."""
+    rows = [row for job in jobs for row in done[job.key].rows]
     data = study.data(rows, quick)
     write_atomically(folder / "data.csv", to_csv(data).encode())
     parts = [f"# {study.title}", study.setting(quick)]
@@ -33,18 +40,30 @@ def write_study(
         parts += ["## The paper's statements", claims_table(claims)]
     if table := study.table(data, quick):
         parts += ["## Numbers", table]
-    parts += ["## How this was made", _provenance(jobs, seeds, command)]
+    parts += ["## How this was made", _provenance(jobs, done, seeds, command)]
     write_atomically(folder / "page.md", ("\n\n".join(parts) + "\n").encode())
+    said = {"title": study.title, "command": command, "quick": quick, "claims": [asdict(claim) for claim in claims]}
+    write_atomically(folder / _CLAIMS, json.dumps(said, indent=1).encode())
     return claims
 
 
-def write_index(claims: dict[str, list[Claim]], titles: dict[str, str], path: Path) -> None:
-    """One page of all claims with their verdicts and links to the studies."""
+def is_of_full_setting(folder: Path) -> bool:
+    """Whether a study was written there in the full setting."""
+    path = folder / _CLAIMS
+    return path.is_file() and not json.loads(path.read_text())["quick"]
+
+
+def write_index(names: Iterable[str], out: Path) -> None:
+    """One page of the claims of those of the named studies that are in `out`, with verdicts and links."""
     parts = ["# The papers, reproduced"]
-    for name, made in claims.items():
-        parts.append(f"## [{titles[name]}]({name}/page.md)")
-        parts.append(claims_table(made, rules=False) if made else "No statement to judge.")
-    write_atomically(path, ("\n\n".join(parts) + "\n").encode())
+    for name in names:
+        path = out / name / _CLAIMS
+        if path.is_file():
+            said = json.loads(path.read_text())
+            claims = [Claim(**claim) for claim in said["claims"]]
+            parts += [f"## [{said['title']}]({name}/page.md)", f"`{said['command']}`"]
+            parts.append(claims_table(claims, rules=False) if claims else "No statement to judge.")
+    write_atomically(out / "README.md", ("\n\n".join(parts) + "\n").encode())
 
 
 def claims_table(claims: Sequence[Claim], rules: bool = True) -> str:
@@ -74,7 +93,7 @@ def _is_number(cell: object) -> bool:
 
 
 def to_csv(rows: Rows) -> str:
-    """Rows as CSV: columns in order of appearance, floats to six digits, empty where a row has no such column."""
+    """Rows as CSV: columns in order of appearance, floats to nine digits, empty where a row has no such column."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -84,12 +103,12 @@ def to_csv(rows: Rows) -> str:
 
 
 def _cell(value: Value) -> Value:
-    return f"{value:.6g}" if isinstance(value, float) else value
+    return f"{value:.9g}" if isinstance(value, float) else value
 
 
-def _provenance(jobs: Sequence[Job], seeds: Sequence[int], command: str) -> str:
-    versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in _PACKAGES)])
-    lines = [f"Command: `{command}`", f"Seeds: {', '.join(map(str, seeds))}", f"Versions: {versions}"]
+def _provenance(jobs: Sequence[Job], done: Mapping[str, Done], seeds: Sequence[int], command: str) -> str:
+    versions = dict.fromkeys(", ".join(f"{k} {v}" for k, v in done[job.key].made_with.items()) for job in jobs)
+    lines = [f"Command: `{command}`", f"Seeds: {', '.join(map(str, seeds))}", *(f"Made with: {v}" for v in versions)]
     made = [
         (f"`{job.key}`", job.function.__name__, f"`{json.dumps(dict(job.arguments), sort_keys=True)}`") for job in jobs
     ]

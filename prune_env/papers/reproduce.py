@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from prune_env.papers.page import write_index, write_study
-from prune_env.papers.registry import select
+from prune_env.papers import registry
+from prune_env.papers.page import is_of_full_setting, write_index, write_study
 from prune_env.papers.study import Claim
-from prune_env.papers.work import run_jobs
+from prune_env.papers.work import Done, run_jobs
 from prune_env.parallel import single_threaded
+
+
+class StudyError(RuntimeError):
+    """Some jobs of a study failed; the message says which, and why. All other studies are written."""
 
 
 def reproduce(
@@ -19,7 +23,9 @@ def reproduce(
     jobs: int = 1,
     seeds: Sequence[int] | None = None,
 ) -> dict[str, list[Claim]]:
-    """Run studies and write `out`/NAME/ with data.csv, figure and page.md; jobs that were done before are not repeated.
+    """Run studies and write `out`/NAME/ with data.csv, figure, claims.json and page.md, and the index of all in `out`.
+
+    Jobs that were done before are not repeated; a study is written as soon as its last job is done.
 
     Args:
         names: Of studies, or "all".
@@ -32,21 +38,36 @@ def reproduce(
         The claims of every study, by its name.
 
     Raises:
-        ValueError: If a name is unknown; the known ones are listed.
+        ValueError: If a name is unknown (the known ones are listed), or if the quick setting would overwrite the full.
+        StudyError: At the end, if jobs failed.
     """
-    studies = select(list(names))
+    studies = registry.select(list(names))
+    for study in studies:
+        if quick and is_of_full_setting(out / study.name):
+            raise ValueError(f"{out / study.name} has results of the full setting; give the quick one another --out")
     single_threaded()  # sums in another order would not be the same, bit for bit
     seeds_of = {s.name: tuple(seeds or (s.quick_seeds if quick else s.seeds)) for s in studies}
     jobs_of = {s.name: s.jobs(quick, seeds_of[s.name]) for s in studies}
-    done = run_jobs([job for wanted in jobs_of.values() for job in wanted], jobs)
-    claims = {}
-    for study in studies:
-        wanted = jobs_of[study.name]
-        rows = [row for job in wanted for row in done[job.key]]
-        command = " ".join(["prune-env reproduce", study.name, *(["--quick"] if quick else [])])
-        if seeds:
-            command += f" --seeds {' '.join(map(str, seeds))}"
-        claims[study.name] = write_study(study, rows, wanted, out / study.name, quick, seeds_of[study.name], command)
-    if len(studies) > 1:
-        write_index(claims, {s.name: s.title for s in studies}, out / "README.md")
-    return claims
+    done: dict[str, Done] = {}
+    claims: dict[str, list[Claim]] = {}
+    waiting = list(studies)
+    for key, outcome in run_jobs([job for wanted in jobs_of.values() for job in wanted], jobs):
+        done[key] = outcome
+        for study in [s for s in waiting if all(job.key in done for job in jobs_of[s.name])]:
+            waiting.remove(study)
+            wanted, of_seeds = jobs_of[study.name], seeds_of[study.name]
+            if not any(done[job.key].failure for job in wanted):
+                command = _command(study.name, quick, seeds)
+                claims[study.name] = write_study(study, done, wanted, out / study.name, quick, of_seeds, command)
+                write_index(registry.STUDIES, out)
+    failures = {key: outcome.failure for key, outcome in done.items() if outcome.failure}
+    if failures:
+        listed = "; ".join(f"{key}: {failure}" for key, failure in failures.items())
+        missing = [s.name for s in studies if s.name not in claims]
+        raise StudyError(f"{len(failures)} jobs failed, so {', '.join(missing)} could not be written ({listed})")
+    return {study.name: claims[study.name] for study in studies}
+
+
+def _command(name: str, quick: bool, seeds: Sequence[int] | None) -> str:
+    chosen = ["--seeds", *map(str, seeds)] if seeds else []
+    return " ".join(["prune-env reproduce", name, *(["--quick"] if quick else []), *chosen])

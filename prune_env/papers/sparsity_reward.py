@@ -5,23 +5,20 @@ Letters: N seeds, S sparsities, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from prune_env.benchmark.statistics import area_under_curve
-from prune_env.papers.cuts import AFTER_CUT, AFTER_TUNING, DIGITS, PENDULUM, depends_on, subject
+from prune_env.papers.cuts import DIGITS, PENDULUM, depends_on
 from prune_env.papers.damage import unique
 from prune_env.papers.intervals import above, below, entry, over_seeds, written
 from prune_env.papers.page import markdown_table
+from prune_env.papers.sparsity_sweep import PLAIN, REPAIRED, STAGES, sparsity_sweep
 from prune_env.papers.study import Claim, Job, Rows, Study
 
-STAGES = (AFTER_CUT, AFTER_TUNING)
-PLAIN, REPAIRED = "plain cuts", "repaired cuts"
-WAYS: dict[str, dict[str, Any]] = {PLAIN: {"criterion": "l2", "repair": "none"}, REPAIRED: {}}
-"""As the papers cut, and as the environment does by default."""
 VANILLA, AWARE = "depgraph-global", "l2"
 POLICIES: dict[str, tuple[str, dict[str, Any]]] = {
     VANILLA: ("vanilla DepGraph, global", {"color": "#000000", "marker": "s", "linestyle": "--"}),
@@ -35,44 +32,6 @@ POLICIES: dict[str, tuple[str, dict[str, Any]]] = {
 HALF = 0.5
 ASKED = 0.4
 _LOWEST_SHOWN = -0.4
-
-
-def sparsity_reward(
-    name: str, network: Mapping[str, Any], seed: int, way: str, policy: str, sparsities: Sequence[float], steps: int
-) -> Rows:
-    """Let one policy cut one network to each sparsity; every policy meets the same batches.
-
-    Args:
-        name: What the target is called.
-        network: Target and options of the environment.
-        seed: Of the network and, with the sparsity, of the batches.
-        way: Of `WAYS`.
-        policy: By name.
-        sparsities: Shares of parameters to remove.
-        steps: Training steps after the cut, for the second stage.
-    """
-    patient = subject(network, seed)
-    rows: Rows = []
-    for sparsity in sparsities:
-        draw = int(np.random.SeedSequence([seed, round(sparsity * 10_000)]).generate_state(1)[0])
-        for stage, count in zip(STAGES, (0, steps), strict=True):
-            left = patient.prune(policy, sparsity, draw, steps=count, **WAYS[way])
-            rows.append(
-                {
-                    "target": name,
-                    "seed": seed,
-                    "way": way,
-                    "policy": policy,
-                    "sparsity": sparsity,
-                    "stage": stage,
-                    "retained": left.retained,
-                    "score": left.score,
-                    "dense_score": patient.dense,
-                    "floor": patient.floor,
-                    "sparsity_reached": left.sparsity,
-                }
-            )
-    return rows
 
 
 class SparsityReward(Study):
@@ -112,7 +71,7 @@ class SparsityReward(Study):
         networks, sparsities, policies = _settings(quick)
         return [
             Job(
-                sparsity_reward,
+                sparsity_sweep,
                 {
                     "name": name,
                     "network": network,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from prune_env.envs.files import config_hash
+from prune_env.provenance import code_digest
 
 Value = str | int | float
 Row = dict[str, Value]
@@ -17,27 +19,32 @@ Rows = list[Row]
 Verdict = Literal["agrees", "disagrees", "cannot be decided"]
 
 
+_CODE = (
+    *(f"prune_env/{part}" for part in ("groups", "importance", "targets", "envs", "repair.py", "training.py")),
+    "prune_env/papers/cuts.py",
+    "baselines",
+)
+"""What may decide the rows of a job, besides the module of its function."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One independent piece of work, such as one seed of one network; equal jobs make equal rows, bit for bit.
 
     Attributes:
-        function: At module level; called with the arguments by name. Its floats are kept to six digits.
+        function: At module level; called with the arguments by name. Its floats are kept to nine digits.
         arguments: As JSON.
         depends: What else decides the rows, as JSON: defaults that the arguments do not name, say.
-        version: Raise it when the function makes other rows of the same arguments.
     """
 
     function: Callable[..., Rows]
     arguments: Mapping[str, Any]
     depends: Mapping[str, Any] = field(default_factory=dict)
-    version: int = 1
 
     def made_by(self) -> dict[str, Any]:
-        """Everything that decides the rows, as JSON."""
+        """Everything that decides the rows besides the code, as JSON."""
         return {
             "function": f"{self.function.__module__}.{self.function.__qualname__}",
-            "version": self.version,
             "arguments": dict(self.arguments),
             "depends": dict(self.depends),
             "torch": torch.__version__,
@@ -47,6 +54,11 @@ class Job:
     def key(self) -> str:
         """Hash of `made_by`, under which the rows are kept; studies that want the same job share them."""
         return config_hash(self.made_by())
+
+    @property
+    def code(self) -> str:
+        """Hash of the code that makes the rows: rows of other code are made again."""
+        return code_digest(*_CODE, inspect.getfile(self.function))
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,20 @@ Letters: N seeds, A arms, P policies, S sparsities.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from prune_env.benchmark.statistics import Interval
-from prune_env.papers.cuts import DIGITS, PENDULUM, depends_on, subject
+from prune_env.papers.cuts import DIGITS, PENDULUM, depends_on
 from prune_env.papers.damage import unique
 from prune_env.papers.intervals import entry, over_seeds, written
 from prune_env.papers.page import markdown_table
 from prune_env.papers.study import Claim, Job, Rows, Study, Verdict
+from prune_env.papers.workflow import GRADUAL, LATE, ONE_SHOT, arms, workflow
 
-ONE_SHOT, GRADUAL, LATE = "one-shot at convergence", "gradual during training", "gradual after convergence"
 _LOOKS = {
     ONE_SHOT: {"color": "#000000", "marker": "s"},
     GRADUAL: {"color": "#D55E00", "marker": "o"},
@@ -27,92 +26,6 @@ _LOOKS = {
 }
 MARGIN = 0.02
 """Retained score that a workflow may be behind by and still count as equally good."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to spend the same number of training steps.
-
-    Attributes:
-        dense_steps: Before the first cut.
-        rounds: Cuts, with equally long training after each.
-        steps: Training steps after each cut.
-    """
-
-    dense_steps: int
-    rounds: int
-    steps: int
-
-    @property
-    def total(self) -> int:
-        """All training steps."""
-        return self.dense_steps + self.rounds * self.steps
-
-
-def arms(dense_steps: int, tuning_steps: int, rounds: int) -> dict[str, Arm]:
-    """The workflows, all of `dense_steps + tuning_steps` training steps.
-
-    Args:
-        dense_steps: When the network counts as converged.
-        tuning_steps: What is left of the training then.
-        rounds: Cuts of the gradual ones; the first one during training comes when that is half over.
-
-    Raises:
-        ValueError: If the steps cannot be shared out equally.
-    """
-    half = dense_steps // 2
-    for steps in (tuning_steps, dense_steps - half + tuning_steps):
-        if steps % rounds:
-            raise ValueError(f"{steps} training steps cannot be shared out to {rounds} rounds; choose another number")
-    return {
-        ONE_SHOT: Arm(dense_steps, 1, tuning_steps),
-        GRADUAL: Arm(half, rounds, (dense_steps - half + tuning_steps) // rounds),
-        LATE: Arm(dense_steps, rounds, tuning_steps // rounds),
-    }
-
-
-def workflow(
-    name: str, network: Mapping[str, Any], seed: int, arm: str, plan: Mapping[str, int], sparsities: Sequence[float],
-    policies: Sequence[str],
-) -> Rows:  # fmt: skip
-    """Prune one network to each sparsity in one workflow; all retained scores count from the converged dense network.
-
-    Args:
-        name: What the target is called.
-        network: Target and options of the environment.
-        seed: Of the network and, with the sparsity, of the batches.
-        arm: Which workflow.
-        plan: Arguments of `arms`.
-        sparsities: Shares of parameters to remove.
-        policies: By name.
-    """
-    chosen = arms(**plan)[arm]
-    converged = subject({**network, "dense_steps": plan["dense_steps"]}, seed)
-    patient = subject({**network, "dense_steps": chosen.dense_steps}, seed)
-    rows: Rows = []
-    for policy in policies:
-        for sparsity in sparsities:
-            draw = int(np.random.SeedSequence([seed, round(sparsity * 10_000)]).generate_state(1)[0])
-            left = patient.prune(policy, sparsity, draw, rounds=chosen.rounds, steps=chosen.steps)
-            rows.append(
-                {
-                    "target": name,
-                    "seed": seed,
-                    "arm": arm,
-                    "policy": policy,
-                    "sparsity": sparsity,
-                    "retained": (left.score - converged.floor) / (converged.dense - converged.floor),
-                    "score": left.score,
-                    "dense_score": converged.dense,
-                    "floor": converged.floor,
-                    "sparsity_reached": left.sparsity,
-                    "dense_steps": chosen.dense_steps,
-                    "rounds": chosen.rounds,
-                    "steps_per_round": chosen.steps,
-                    "training_steps": chosen.total,
-                }
-            )
-    return rows
 
 
 class Workflows(Study):
@@ -239,8 +152,11 @@ def _settings(quick: bool) -> tuple[Networks, tuple[float, ...], tuple[str, ...]
             "TD-MPC, pendulum": ({**pendulum, "starts": 10}, plan),
         }
         return networks, sparsities, ("fisher",)
-    plan = {"dense_steps": 2000, "tuning_steps": 400, "rounds": 5}
-    networks = {"autoencoder, digits": (constant_rate, plan), "TD-MPC, pendulum": (pendulum, plan)}
+    plan = {"tuning_steps": 400, "rounds": 5}
+    networks = {
+        "autoencoder, digits": (constant_rate, {"dense_steps": 4000, **plan}),
+        "TD-MPC, pendulum": (pendulum, {"dense_steps": 2000, **plan}),
+    }
     return networks, sparsities, ("l2", "fisher")
 
 

@@ -160,3 +160,10 @@ def test_both_ways_of_summing_agree(tiny, set_gradients, monkeypatch):
         measure(tracker, tiny, times=2)
     for statistic in ("gradient", "fisher", "bayes", "taylor", "fisher_weight"):
         assert torch.allclose(small.channel(statistic), large.channel(statistic), rtol=1e-5), statistic
+
+
+def test_small_energies_are_not_lost_beside_the_prior(tiny):
+    alpha, beta = 1.0, ImportanceTracker(tiny).beta[:2]
+    for _ in range(1000):
+        alpha, beta = gamma_update(alpha, beta, torch.tensor([2e-7, 3e-7]))
+    assert beta.tolist() == pytest.approx([1 + 0.25 * 1000 * 2e-7, 1 + 0.25 * 1000 * 3e-7], abs=1e-11)

@@ -8,15 +8,19 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from prune_env.papers import Claim, Job, Study, registry, reproduce
+from prune_env.papers import Claim, Job, Study, StudyError, registry, reproduce
 from prune_env.papers.page import markdown_table, to_csv
-from prune_env.papers.work import read_rows, rows_path, run_jobs
+from prune_env.papers.work import read_done, rows_path, run_jobs
 
 
 def squares(seed, log):
     with Path(log).open("a") as file:
         file.write(f"{seed}\n")
     return [{"seed": seed, "square": seed**2, "third": seed / 3}]
+
+
+def diverges(seed):
+    raise FloatingPointError(f"seed {seed} diverged")
 
 
 def doomed(seed):
@@ -75,8 +79,16 @@ def calls(log):
 def test_the_files_of_a_study(log, tmp_path):
     claims = reproduce(["squares"], tmp_path / "out")
     folder = tmp_path / "out" / "squares"
-    assert sorted(p.name for p in folder.iterdir()) == ["data.csv", "figure.png", "figure.svg", "page.md"]
-    assert (folder / "data.csv").read_text() == ("seed,square,third,double\n1,1,0.333333,2\n2,4,0.666667,8\n3,9,1,18\n")
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "claims.json",
+        "data.csv",
+        "figure.png",
+        "figure.svg",
+        "page.md",
+    ]
+    assert (folder / "data.csv").read_text() == (
+        "seed,square,third,double\n1,1,0.333333333,2\n2,4,0.666667,8\n3,9,1,18\n"
+    )
     page = (folder / "page.md").read_text()
     assert page.startswith("# Squares\n\nLarge.\n")
     assert r"| They are \| even | sum 28 | **agrees** | by parity |" in page
@@ -84,7 +96,6 @@ def test_the_files_of_a_study(log, tmp_path):
     assert "Command: `prune-env reproduce squares`" in page and "Seeds: 1, 2, 3" in page and "torch 2" in page
     assert all(job.key in page for job in Squares(log).jobs(False, (1, 2, 3)))
     assert claims["squares"][0].verdict == "agrees"
-    assert not (tmp_path / "out" / "README.md").exists()
 
 
 def test_several_studies_share_jobs_and_have_an_index(log, tmp_path):
@@ -98,25 +109,61 @@ def test_several_studies_share_jobs_and_have_an_index(log, tmp_path):
 
 
 def test_finished_jobs_are_not_done_again_and_damaged_ones_are(log, tmp_path, caplog):
-    reproduce(["squares"], tmp_path / "out", quick=True)
-    first = (tmp_path / "out" / "squares" / "data.csv").read_bytes()
+    reproduce(["squares"], tmp_path / "quick", quick=True)
+    first = (tmp_path / "quick" / "squares" / "data.csv").read_bytes()
     reproduce(["squares"], tmp_path / "out")
     assert calls(log) == {"1": 1, "2": 1, "3": 1}
     one, two, _ = Squares(log).jobs(False, (1, 2, 3))
-    rows_path(one).write_text(rows_path(one).read_text().replace("0.333333", "0.333334"))
+    rows_path(one).write_text(rows_path(one).read_text().replace("0.333333333", "0.333333334"))
     rows_path(two).write_text(rows_path(two).read_text()[:-20])
-    assert read_rows(one) is None and "is damaged" in caplog.text
-    reproduce(["squares"], tmp_path / "out", quick=True)
+    assert read_done(one) is None and "is damaged" in caplog.text
+    reproduce(["squares"], tmp_path / "quick", quick=True)
     assert calls(log) == {"1": 2, "2": 2, "3": 1}
-    assert (tmp_path / "out" / "squares" / "data.csv").read_bytes() == first
+    assert (tmp_path / "quick" / "squares" / "data.csv").read_bytes() == first
 
 
 def test_a_failed_job_keeps_those_before_it(log):
     done, failing = Job(squares, {"seed": 1, "log": str(log)}), Job(doomed, {"seed": 2})
     with pytest.raises(ArithmeticError, match="seed 2"):
-        run_jobs([done, failing], 1)
-    assert read_rows(done) == [{"seed": 1, "square": 1, "third": 0.333333}]
-    assert read_rows(failing) is None
+        list(run_jobs([done, failing], 1))
+    assert read_done(done).rows == [{"seed": 1, "square": 1, "third": 0.333333333}]
+    assert read_done(failing) is None
+
+
+def test_a_network_that_diverges_leaves_the_other_studies_whole(monkeypatch, tmp_path):
+    class Diverging(Squares):
+        name = "diverging"
+
+        def jobs(self, quick, seeds):
+            return [Job(diverges, {"seed": seed}) for seed in seeds]
+
+    log = tmp_path / "log"
+    monkeypatch.setattr(registry, "STUDIES", {"diverging": Diverging(log), "squares": Squares(log)})
+    with pytest.raises(StudyError, match=r"3 jobs failed, so diverging could not be written .*seed 1 diverged"):
+        reproduce(["all"], tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["README.md", "squares"]
+
+
+def test_rows_of_other_code_are_made_again(monkeypatch, log, tmp_path, caplog):
+    reproduce(["squares"], tmp_path / "out", seeds=[1])
+    monkeypatch.setattr(Job, "code", "of tomorrow")
+    reproduce(["squares"], tmp_path / "out", seeds=[1])
+    assert calls(log) == {"1": 2} and "made by other code" in caplog.text
+
+
+def test_the_quick_setting_does_not_overwrite_the_full_one(log, tmp_path):
+    reproduce(["squares"], tmp_path / "out", quick=True)
+    reproduce(["squares"], tmp_path / "out")
+    with pytest.raises(ValueError, match="has results of the full setting"):
+        reproduce(["all"], tmp_path / "out", quick=True)
+
+
+def test_the_index_has_what_is_there(log, tmp_path):
+    reproduce(["wordless"], tmp_path / "out")
+    reproduce(["squares"], tmp_path / "out")
+    index = (tmp_path / "out" / "README.md").read_text()
+    assert index.index("## [Squares](squares/page.md)") < index.index("## [No claims](wordless/page.md)")
+    assert "`prune-env reproduce squares`" in index
 
 
 def test_a_job_is_known_by_all_that_made_it(log):
@@ -124,23 +171,22 @@ def test_a_job_is_known_by_all_that_made_it(log):
     others = [
         Job(doomed, {"seed": 1, "log": "x"}),
         Job(squares, {"seed": 2, "log": "x"}),
-        Job(squares, {"seed": 1, "log": "x"}, version=2),
         Job(squares, {"seed": 1, "log": "x"}, depends={"epochs": 3}),
     ]
-    assert len({job.key, *(other.key for other in others)}) == 5
+    assert len({job.key, *(other.key for other in others)}) == 4
     assert Job(squares, {"log": "x", "seed": 1}).key == job.key
 
 
 def test_a_file_that_another_job_made_is_not_believed(log):
     one, two = Squares(log).jobs(False, (1, 2))
-    run_jobs([one], 1)
+    list(run_jobs([one], 1))
     os.rename(rows_path(one), rows_path(two))  # noqa: PTH104
-    assert read_rows(two) is None
+    assert read_done(two) is None
 
 
 def test_what_is_kept_says_what_made_it(log):
     (job,) = Squares(log).jobs(False, (1,))
-    run_jobs([job], 1)
+    list(run_jobs([job], 1))
     kept = json.loads(rows_path(job).read_text())
     assert kept["made_by"]["arguments"] == {"seed": 1, "log": str(log)}
     assert kept["made_by"]["function"].endswith(".squares") and "torch" in kept["made_by"]
@@ -154,7 +200,7 @@ def test_processes_and_order_make_no_difference(monkeypatch, log, tmp_path):
         folder = tmp_path / str(processes) / "squares"
         files.append({p.name: p.read_bytes() for p in folder.iterdir()})
     assert calls(log) == {"1": 2, "2": 2, "3": 2}
-    assert files[0] == files[1] and len(files[0]) == 4
+    assert files[0] == files[1] and len(files[0]) == 5
 
 
 @pytest.mark.parametrize(
@@ -171,9 +217,9 @@ def test_unknown_names_are_refused_before_any_work(log, tmp_path, names, message
     assert not log.exists() and not (tmp_path / "out").exists()
 
 
-def test_csv_has_every_column_and_six_digits():
+def test_csv_has_every_column_and_nine_digits():
     rows = [{"a": 1, "b": 2 / 3}, {"a": 'x,"y"', "c": 123456789.0}]
-    assert to_csv(rows) == 'a,b,c\n1,0.666667,\n"x,""y""",,1.23457e+08\n'
+    assert to_csv(rows) == 'a,b,c\n1,0.666666667,\n"x,""y""",,123456789\n'
 
 
 def test_numbers_in_a_table_stand_to_the_right():

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from prune_env.papers.cuts import AFTER_CUT, AFTER_TUNING, Subject
-from prune_env.papers.sparsity_reward import AWARE, PLAIN, VANILLA, SparsityReward, sparsity_reward, steepest_fall
+from prune_env.papers.sparsity_reward import AWARE, VANILLA, SparsityReward, steepest_fall
+from prune_env.papers.sparsity_sweep import PLAIN, sparsity_sweep
 
 TINY = {"target": "autoencoder", "data": "digits", "latent_dim": 4, "hidden_layers": 1, "dense_steps": 200}
 SPARSITIES = (0.2, 0.3, 0.4, 0.5)
@@ -55,7 +56,7 @@ def test_page_and_figure_are_made_of_rows():
 
 @pytest.mark.parametrize("policy", [VANILLA, AWARE])
 def test_a_policy_cuts_to_each_sparsity(policy):
-    rows = sparsity_reward("tiny", TINY, 0, PLAIN, policy, (0.3, 0.6), steps=3)
+    rows = sparsity_sweep("tiny", TINY, 0, PLAIN, policy, (0.3, 0.6), steps=3)
     assert [(row["sparsity"], row["stage"]) for row in rows] == [
         (0.3, AFTER_CUT),
         (0.3, AFTER_TUNING),
@@ -66,7 +67,7 @@ def test_a_policy_cuts_to_each_sparsity(policy):
         assert row["sparsity"] <= row["sparsity_reached"] < row["sparsity"] + 0.05
         assert row["retained"] == pytest.approx((row["score"] - row["floor"]) / (row["dense_score"] - row["floor"]))
     assert rows[0]["retained"] < rows[1]["retained"]
-    assert sparsity_reward("tiny", TINY, 0, PLAIN, policy, (0.3, 0.6), steps=3) == rows
+    assert sparsity_sweep("tiny", TINY, 0, PLAIN, policy, (0.3, 0.6), steps=3) == rows
 
 
 def test_plain_cuts_go_by_norm_and_are_not_repaired():

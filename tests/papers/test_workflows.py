@@ -2,7 +2,8 @@ import pytest
 
 from prune_env.benchmark.statistics import Interval
 from prune_env.papers.cuts import Subject
-from prune_env.papers.workflows import GRADUAL, LATE, ONE_SHOT, Workflows, arms, at_least_as_good, workflow
+from prune_env.papers.workflow import GRADUAL, LATE, ONE_SHOT, arms, workflow
+from prune_env.papers.workflows import Workflows, at_least_as_good
 from prune_env.targets import make_target
 
 TINY = {"target": "autoencoder", "data": "digits", "latent_dim": 4, "hidden_layers": 1, "final_learning_rate": 1e-3}
@@ -47,16 +48,16 @@ def test_all_workflows_take_the_same_number_of_steps(arm):
     assert 0.6 <= outcome.sparsity < 0.65
 
 
-def test_scores_count_from_the_converged_network():
+def test_scores_count_from_the_dense_network_of_as_many_steps():
     rows = {arm: workflow("tiny", TINY, 0, arm, PLAN, (0.3,), ("l2",))[0] for arm in (ONE_SHOT, GRADUAL)}
-    converged = Subject({**TINY, "dense_steps": 400}, 0)
+    dense = Subject({**TINY, "dense_steps": arms(**PLAN)[ONE_SHOT].total}, 0)
     for row in rows.values():
-        expected = (row["score"] - converged.floor) / (converged.dense - converged.floor)
+        expected = (row["score"] - dense.floor) / (dense.dense - dense.floor)
         assert row["retained"] == pytest.approx(expected)
         assert row["training_steps"] == 440
     half = Subject({**TINY, "dense_steps": 200}, 0)
-    assert half.dense < converged.dense
-    assert rows[GRADUAL]["dense_score"] == converged.dense
+    assert half.dense < dense.dense
+    assert rows[GRADUAL]["dense_score"] == dense.dense
 
 
 @pytest.mark.parametrize(

@@ -167,8 +167,8 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
-# Plans look as far as the model was trained to, but not at the pendulum's pixels: there, longer ones find what the model
-# gets wrong. More proposals of the policy help where it is good.
+# Plans look as far as the model was trained to, but not at the pendulum's pixels: there, longer ones find what the
+# model gets wrong. More proposals of the policy help where it is good.
 PLANNERS: dict[tuple[str, str], dict[str, Any]] = {
     ("pendulum", "pixels"): {"horizon": 1, "proposals": 0.25},
     ("cartpole-swingup", "state"): {"proposals": 0.5},

@@ -1,0 +1,58 @@
+"""What made a result: hashes of the code that decides it, and the versions and the processor that it ran with."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import platform
+import textwrap
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+_PACKAGE = Path(__file__).parent
+_VERSIONS = ("prune_env", "torch", "torch-pruning", "numpy", "scipy")
+
+
+@lru_cache
+def code_digest(*parts: str) -> str:
+    """A hash of source code that changes only if what the code does may have changed.
+
+    Comments, layout and docstrings do not count.
+
+    Args:
+        *parts: Files and folders, from where `prune_env` lies, e.g. "prune_env/targets" or "prune_env/training.py".
+    """
+    paths = [_PACKAGE.parent / part for part in parts]
+    files = sorted({file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))})
+    return _hash([file.read_text() for file in files])
+
+
+def source_digest(thing: type) -> str:
+    """The same for a class; empty where its source is not to be had, as in an interactive session."""
+    try:
+        return _hash([inspect.getsource(thing)])
+    except (OSError, TypeError, SyntaxError):
+        return ""
+
+
+def made_with() -> dict[str, str]:
+    """Versions and processor; other ones may round differently."""
+    processor = f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    return {"Python": platform.python_version(), **{name: version(name) for name in _VERSIONS}, "processor": processor}
+
+
+def _hash(sources: list[str]) -> str:
+    trees = [ast.dump(_without_docstrings(ast.parse(textwrap.dedent(source)))) for source in sources]
+    return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:16]
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]  # type: ignore[attr-defined]
+    return tree
