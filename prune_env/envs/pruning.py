@@ -113,6 +113,7 @@ class PruningEnv(gym.Env, EzPickle):
         render_mode: "human", "ansi" or "rgb_array".
         target_options: Options of the target, also those that have the name of an argument here, such as the
             `observation` of a controller.
+        fixed_options: Options of the target that an id stands for; what is said elsewhere must not contradict them.
         **options: Further options of the target; they win over `target_options`.
 
     Raises:
@@ -143,6 +144,7 @@ class PruningEnv(gym.Env, EzPickle):
         split: PoolSplit = "train",
         render_mode: str | None = None,
         target_options: Mapping[str, Any] | None = None,
+        fixed_options: Mapping[str, Any] | None = None,
         **options: Any,
     ):
         EzPickle.__init__(
@@ -166,9 +168,10 @@ class PruningEnv(gym.Env, EzPickle):
             split=split,
             render_mode=render_mode,
             target_options=target_options,
+            fixed_options=fixed_options,
             **options,
         )
-        target_options = {**(target_options or {}), **options}
+        target_options = _agreed(fixed_options or {}, {**(target_options or {}), **options})
         repair = repair or make_target(target, **target_options).repair
         for name, value in {"rounds": rounds, "min_channels": min_channels, "round_to": round_to, "pool": pool}.items():
             if _number(name, value) < 1:
@@ -342,6 +345,17 @@ class PruningEnv(gym.Env, EzPickle):
             rounds=self.rules.rounds,
             terms=self.episode.terms,
         )
+
+
+def _agreed(fixed: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Both kinds of the target's options, which must not contradict each other."""
+    for name in fixed.keys() & given.keys():
+        if given[name] != fixed[name]:
+            raise ValueError(
+                f"{name}={given[name]!r} contradicts the id, which stands for {name}={fixed[name]!r}: take the id of"
+                " another environment, or PruneEnv/Pruning-v0"
+            )
+    return {**fixed, **given}
 
 
 def _number(name: str, value: Any, kind: type = Integral) -> Any:

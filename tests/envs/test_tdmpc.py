@@ -93,7 +93,7 @@ def test_damage_that_only_the_planner_feels():
 @pytest.mark.parametrize("env_id", TASKS)
 def test_ids_make_the_controllers_that_they_name(env_id):
     task, observation = TASKS[env_id]
-    assert prune_env.envs.ENVIRONMENTS[env_id]["target_options"] == {"task": task, "observation": observation}
+    assert prune_env.envs.ENVIRONMENTS[env_id]["fixed_options"] == {"task": task, "observation": observation}
 
 
 def test_slow_copies_are_cut_by_the_same_indices(env):
