@@ -3,6 +3,8 @@
 Algorithm 1 of arXiv 2203.04955: sequences drawn from a Gaussian compete with some that the policy proposes; the best
 ones, weighted by their value, make the next Gaussian.
 
+Where no sequence has a finite value, because a network's output is not finite, there is no plan: the action is NaN.
+
 Letters: E episodes, N sequences (random ones first, then the policy's), K elites, H horizon [steps], A actions,
 L latent channels.
 """
@@ -24,7 +26,7 @@ class Plan(NamedTuple):
     """What to do now, and where the next plan starts.
 
     Attributes:
-        action: [E, A], in [-1, 1].
+        action: [E, A], in [-1, 1]; NaN in an episode in which no sequence has a finite value.
         mean: Of the last Gaussian, [H, E, A].
     """
 
@@ -98,13 +100,16 @@ class Planner:
             value = self._value(net, start, sequences.flatten(1, 2), generator).view(episodes, count)
             best, index = value.topk(self.elites, dim=1)  # [E, K]
             elites = sequences.gather(2, index[None, :, :, None].expand(self.horizon, -1, -1, actions))
-            score = torch.softmax(self.temperature * best, dim=1)
+            lost = best[:, :1].isneginf()  # nothing to weigh by
+            score = torch.softmax((self.temperature * best).masked_fill(lost, 0.0), dim=1)
             weight = score[None, :, :, None]
             centre = (weight * elites).sum(2)
             std = (weight * (elites - centre.unsqueeze(2)).square()).sum(2).sqrt().clamp(self.std, _WIDEST)
             mean = self.momentum * mean + (1 - self.momentum) * centre
         chosen = torch.multinomial(score, 1, generator=generator)  # [E, 1]
-        action = elites[0].gather(1, chosen.unsqueeze(2).expand(-1, -1, actions)).squeeze(1)
+        action = (
+            elites[0].gather(1, chosen.unsqueeze(2).expand(-1, -1, actions)).squeeze(1).masked_fill(lost, torch.nan)
+        )
         if self.noisy:
             action = (action + std[0] * _normal(action.shape, generator)).clamp(-1, 1)
         return Plan(action, mean)
@@ -122,7 +127,10 @@ class Planner:
         return torch.stack(sequence).view(self.horizon, episodes, count, mean.shape[1])
 
     def _value(self, net: ControllerNet, z: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
-        """Discounted rewards of sequences [H, E * N, A] from latents [E * N, L], with their end's value, [E * N]."""
+        """Discounted rewards of sequences [H, E * N, A] from latents [E * N, L], with their end's value, [E * N].
+
+        Minus infinity where a network's output is not finite.
+        """
         inputs = []
         for action in actions:
             inputs.append(torch.cat([z, action], dim=1))
@@ -132,7 +140,8 @@ class Planner:
         mean = act(net, z)
         za = torch.cat([z, explore(mean, _normal(mean.shape, generator), self.std)], dim=1)
         end = torch.minimum(many(net.q1, za), many(net.q2, za)).float().view(1, -1)
-        return (discounts.unsqueeze(1) * torch.cat([rewards, end])).sum(0).nan_to_num(0.0)
+        value = (discounts.unsqueeze(1) * torch.cat([rewards, end])).sum(0)
+        return value.where(value.isfinite(), -torch.inf)
 
 
 def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

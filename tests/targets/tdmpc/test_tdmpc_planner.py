@@ -126,11 +126,40 @@ def test_wide_networks_in_chunks_give_the_same_plan(net, monkeypatch):
     torch.testing.assert_close(plans[0].mean, plans[1].mean, atol=1e-5, rtol=0)
 
 
-def test_a_network_that_is_broken_does_not_stop_the_planner(net):
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize(
+    ("component", "output"),
+    [*((name, "nan") for name in ("dynamics", "reward", "pi", "q1", "q2")), ("dynamics", "inf"), ("reward", "inf")],
+)
+def test_a_network_whose_output_is_not_finite_leaves_no_plan(net, component, output, noisy):
     with torch.no_grad():
-        net.reward[0].weight.fill_(float("nan"))
-    plan = Planner()(net, net.encoder(observations(2)), None, torch.Generator().manual_seed(0))
-    assert plan.action.shape == (2, 2) and torch.isfinite(plan.action).all()
+        net.get_submodule(component)[-1].bias.fill_(float(output))
+    plan = Planner(noisy=noisy)(net, net.encoder(observations(2)), None, torch.Generator().manual_seed(0))
+    assert plan.action.shape == (2, 2) and plan.action.isnan().all()
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+def test_an_episode_without_a_plan_leaves_the_others_theirs(net, broken):
+    z = net.encoder(observations(3))
+    damaged = z.clone()
+    damaged[1] = broken
+    plans = [Planner()(net, latents, None, torch.Generator().manual_seed(0)).action for latents in (z, damaged)]
+    assert plans[1][1].isnan().all() and plans[0].isfinite().all()
+    assert torch.equal(plans[0][[0, 2]], plans[1][[0, 2]])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_sequence_without_a_finite_value_is_not_done(net, monkeypatch, value):
+    many = planner_module.many
+
+    def forward_is_broken(head, rows):
+        result = many(head, rows)
+        return result.where(rows[:, -2:-1] <= 0, value) if head is net.reward else result - 5
+
+    monkeypatch.setattr(planner_module, "many", forward_is_broken)
+    planner = Planner(horizon=1, proposals=0.0)
+    plan = planner(net, net.encoder(observations(50)), None, torch.Generator().manual_seed(0))
+    assert (plan.action[:, 0] <= 0).all() and plan.mean.isfinite().all()
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"iterations": 0}, {"elites": 65}, {"horizon": 0}])

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import pickle
 
 import pytest
@@ -202,11 +203,22 @@ def test_the_policy_cannot_feel_damage_that_the_planner_feels():
     assert policy.score(model, "test") == before[0] and planner.score(model, "test") != before[1]
 
 
-def test_a_collapsed_controller_has_no_finite_score(small):
+@pytest.mark.parametrize("controller", ["planner", "policy"])
+@pytest.mark.parametrize("component", ["encoder", "pi", "all"])
+def test_a_collapsed_controller_has_no_finite_score(small, controller, component):
+    model = small.build(generator())
+    broken = model if component == "all" else model.get_submodule(component)
+    with torch.no_grad():
+        for p in broken.parameters():
+            p.fill_(float("nan"))
+    assert not math.isfinite(small.mean_return(model, "test", controller, 2))
+
+
+def test_a_planner_whose_dynamics_collapsed_has_no_finite_score(small):
     model = small.build(generator())
     with torch.no_grad():
-        model.pi[0].weight.fill_(float("nan"))
-    assert not torch.isfinite(torch.tensor(small.mean_return(model, "test", "policy", 2)))
+        model.dynamics[-1].bias[0] = float("nan")
+    assert not math.isfinite(small.mean_return(model, "test", "planner", 2))
 
 
 def test_the_same_seed_gives_the_same_returns_bit_for_bit(small):
