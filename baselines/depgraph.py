@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from baselines.allocation import AMOUNT
 from baselines.privileged import Privileged
 from prune_env.envs import NetworkView, PruningEnv
-from prune_env.groups import count_cost
 
 T = TypeVar("T")
 
@@ -89,14 +88,14 @@ class DepGraph(Privileged):
             global_pruning=self._global_pruning,
             pruning_ratio=ratio,
             ignored_layers=[twin.get_submodule(name) for name in outputs],
-            forward_fn=lambda m, _: view.target.trace(m),
+            forward_fn=lambda m, _: view.trace(m),
             in_channel_groups={},  # its defaults are dictionaries that all pruners of the process would share
             out_channel_groups={},
             num_heads={},
         )
         pruner.step()
         widths = np.array([pruner.DG.get_out_channels(twin.get_submodule(root)) for root in view.roots], dtype=np.int64)
-        cost = count_cost(twin, view.target.deploy, view.target.idle)
+        cost = view.count_cost(twin)
         if int(view.cost_of(widths)) not in (cost.parameters, cost.macs):
             raise ValueError("it prunes something that is in none of the environment's groups, or only part of one")
         return widths
@@ -120,7 +119,7 @@ def _output_layers(model: nn.Module, view: NetworkView) -> list[str]:
 
     def forward(m: nn.Module, _: Any) -> list[Tensor]:
         # Adding nothing makes the output an operation of its own, which torch-pruning then marks.
-        return [output + 0 for output in tp.utils.flatten_as_list(view.target.trace(m))]
+        return [output + 0 for output in tp.utils.flatten_as_list(view.trace(m))]
 
     graph = tp.DependencyGraph().build_dependency(twin, torch.zeros(1), forward_fn=forward, verbose=False)
     layers = {module: name for name, module in twin.named_modules()}

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from prune_env.envs.action import validate_action
 from prune_env.envs.episode import Episode
+from prune_env.groups import Cost, count_cost
 from prune_env.importance import CRITERIA
-from prune_env.targets import Target
 
 
 class NetworkView:
-    """The network behind an observation. Letters: G groups, W present channels, flat in group order, B candidates."""
+    """The network behind an observation. Letters: G groups, W present channels, flat in group order, B candidates.
+
+    The target itself is not in view: its score would be a trial that nobody counts, on test data even.
+    """
 
     def __init__(self, episode: Episode, max_ratio: float, seed: int):
         self._episode, self._max_ratio = episode, max_ratio
@@ -53,10 +57,14 @@ class NetworkView:
         """A copy of the network as it stands, to do with as one likes."""
         return copy.deepcopy(self._episode.network.learner.model)
 
-    @property
-    def target(self) -> Target:
-        """The target that the network belongs to."""
-        return self._episode.network.learner.target
+    def trace(self, model: nn.Module) -> Any:
+        """Run one sample through all entry points of a copy, and return every output."""
+        return self._episode.network.learner.target.trace(model)
+
+    def count_cost(self, model: nn.Module) -> Cost:
+        """Parameters and MACs of a copy, which may have been cut in any way, as deployed."""
+        target = self._episode.network.learner.target
+        return count_cost(model, target.deploy, target.idle)
 
     @property
     def roots(self) -> tuple[str, ...]:

@@ -89,10 +89,8 @@ def test_needs_a_network(env):
 
 
 def stand_in(view, **changes):
-    fields = {
-        name: getattr(view, name) for name in ("widths", "roots", "target", "cost_target", "cost_of", "copy_model")
-    }
-    return SimpleNamespace(**(fields | changes))
+    names = ("widths", "roots", "trace", "count_cost", "cost_target", "cost_of", "copy_model")
+    return SimpleNamespace(**({name: getattr(view, name) for name in names} | changes))
 
 
 def test_a_group_that_is_not_the_environments_is_an_error(env):
@@ -110,6 +108,6 @@ def test_a_group_that_is_not_the_environments_is_an_error(env):
 
 def test_a_network_that_torch_pruning_cannot_trace_is_an_error(env):
     env.reset(seed=0)
-    closed = SimpleNamespace(trace=lambda model: env.view.target.trace(model).detach())
+    view = env.view
     with pytest.raises(RuntimeError, match="torch-pruning cannot prune"):
-        predict(depgraph_global(env), stand_in(env.view, target=closed))
+        predict(depgraph_global(env), stand_in(view, trace=lambda model: view.trace(model).detach()))

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 import prune_env
 from prune_env.envs import ENVIRONMENTS, OBJECTIVES, PruningEnv
 from prune_env.envs.observation import FORMS
+from prune_env.targets import Target
 from prune_env.targets.data import DataError
 
 QUICK = {"dense_steps": 120, "learning_rate": 0.005, "steps_per_round": 2, "latent_dim": 4, "batch_size": 32}
@@ -322,6 +323,17 @@ def test_trials_of_a_view_leave_no_trace(make):
     random = np.random.default_rng(1)
     observation, *_ = env.step(random.uniform(0, 0.95, 7).astype(np.float32))
     assert np.array_equal(observation, first[1][0])
+
+
+def test_nothing_in_view_scores_without_being_counted(make):
+    env = make(rounds=1, budget=0.5).unwrapped
+    env.reset(seed=0)
+    view, target = env.view, env.network.learner.target
+    shown = {name: getattr(view, name) for name in dir(view) if not name.startswith("_")}
+    assert not [name for name, value in shown.items() if isinstance(value, Target) or hasattr(value, "score")]
+    model = view.copy_model().eval()
+    assert torch.equal(view.trace(model), target.trace(model))
+    assert view.count_cost(model) == env.network.cost.dense
 
 
 def test_protection_takes_groups_out(make):
