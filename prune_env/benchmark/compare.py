@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from prune_env.benchmark.play import begin, play
 from prune_env.benchmark.policies import Policy, find_policy, make_policy, policy_title
 from prune_env.benchmark.records import FILE_NAME, Failure, Records, Result, append, finished_keys
 from prune_env.envs import PruningEnv, canonical_json, config_hash
@@ -159,18 +160,9 @@ def _prune(env: PruningEnv, policy: Policy, network: int, budget: float, seed: i
     """One episode; the same batches for every policy, as the seed is made of network, budget and repetition alone."""
     started = time.perf_counter()
     drawn = int(np.random.SeedSequence([seed, network, round(budget * 10_000)]).generate_state(1)[0])
-    # A reference such as no pruning is run without a budget, which would otherwise be met for it.
-    given = None if getattr(policy, "reference", False) else budget
-    observation, _ = env.reset(seed=drawn, options={"network": network, "budget": given})
-    if hasattr(policy, "seed"):
-        policy.seed(drawn)
+    observation = begin(env, policy, network, budget, drawn)
     floor, dense = env.network.score_scale("test")
-    state, over = None, False
-    while not over:
-        if policy.privileged:
-            policy.attach(env.view)  # type: ignore[attr-defined]
-        action, state = policy.predict(observation, state, deterministic=True)
-        observation, _, over, _, info = env.step(action)
+    info = play(env, policy, observation)
     terms = info["reward_terms"]
     retained = env.episode.retained("test")
     dense_widths = env.network.learner.surgeon.grouping.widths

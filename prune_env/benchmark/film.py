@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from prune_env.benchmark.play import begin, play
 from prune_env.benchmark.policies import make_policy, policy_title
 from prune_env.envs import PruningEnv
 
@@ -34,9 +35,9 @@ def film(
         policy: Name of a policy or path of a saved one.
         env: Id of the environment.
         out: The GIF.
-        budget: Sparsity to prune to.
+        budget: Sparsity to prune to; a reference such as no pruning is run without.
         network: Which of the held-out networks.
-        seed: Of the episode's batches.
+        seed: Of the episode's batches, and of a policy that draws.
         milliseconds: How long each picture is shown [ms].
         env_options: Further arguments of the environment.
 
@@ -46,14 +47,10 @@ def film(
     """
     options = {"rounds": 1, "split": "held_out", "pool": max(_POOL, network + 1), **(env_options or {})}
     made: PruningEnv = gym.make(env, budget=budget, **options).unwrapped  # type: ignore[assignment]
-    observation, _ = made.reset(seed=seed, options={"network": network})
+    agent = make_policy(policy, made)
+    observation = begin(made, agent, network, budget, seed)
     before = _caption(made, "dense"), _film(made)
-    agent, over = make_policy(policy, made), False
-    while not over:
-        if agent.privileged:
-            agent.attach(made.view)  # type: ignore[attr-defined]
-        action, _ = agent.predict(observation, deterministic=True)
-        observation, _, over, _, _ = made.step(action)
+    play(made, agent, observation)
     after = _caption(made, f"pruned by {policy_title(policy)}"), _film(made)
     pictures = [_stack((before[0], above), (after[0], below)) for above, below in zip(before[1], after[1], strict=True)]
     path = Path(out)
