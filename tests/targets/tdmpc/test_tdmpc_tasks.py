@@ -1,6 +1,8 @@
 """The batched pendulum is Gymnasium's, its pictures too, and episodes are recorded as they were lived."""
 
+import os
 import pickle
+import subprocess
 import sys
 
 import gymnasium as gym
@@ -109,6 +111,23 @@ def test_frames_are_drawn_anew_where_a_pickle_arrives(frames):
     there = pickle.loads(pickle.dumps(frames))
     assert len(pickle.dumps(frames)) < 1000
     assert np.array_equal(there(np.array([0.3])), frames(np.array([0.3])))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen to look for")
+def test_drawing_without_a_screen_says_nothing_and_draws_the_same(frames):
+    script = (
+        "import sys, numpy as np; from prune_env.targets.tdmpc.tasks import PendulumFrames\n"
+        "sys.stdout.buffer.write(PendulumFrames(32, gray=True)(np.array([0.3, 2.0])).tobytes())"
+    )
+    screens = ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")
+    environment = {name: value for name, value in os.environ.items() if name not in screens}
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env=environment | {"PYGAME_HIDE_SUPPORT_PROMPT": "1"},
+        capture_output=True,
+        check=True,
+    )
+    assert run.stderr == b"" and run.stdout == frames(np.array([0.3, 2.0])).tobytes()
 
 
 def test_a_missing_package_is_said_at_once(monkeypatch):

@@ -9,6 +9,8 @@ Letters: E episodes, C channels (1 gray or 3), S size [px].
 from __future__ import annotations
 
 import math
+import os
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -64,6 +66,8 @@ class PendulumFrames:
     def draw(self, angle: float) -> npt.NDArray[np.uint8]:
         """One frame [C, S, S], drawn by Gymnasium and reduced by averaging areas."""
         if self._env is None:
+            if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+                os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a screen, though none is drawn on
             self._env = gym.make("Pendulum-v1", render_mode="rgb_array").unwrapped
         self._env.state, self._env.last_u = np.array([angle, 0.0]), None
         picture = torch.from_numpy(255 - self._env.render()).permute(2, 0, 1).float()
