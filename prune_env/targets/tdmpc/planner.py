@@ -18,8 +18,18 @@ import torch
 from torch import Tensor
 
 from prune_env.targets.tdmpc.networks import ControllerNet, act, explore, many
+from prune_env.targets.tdmpc.ranges import Range, check_fields
 
-_WIDEST = 2.0  # standard deviation of the first Gaussian
+WIDEST = 2.0
+"""Standard deviation of the first Gaussian: actions lie in [-1, 1]."""
+
+_RANGES = {
+    **dict.fromkeys(("samples", "iterations", "elites", "horizon"), Range(1)),
+    **dict.fromkeys(("proposals", "temperature"), Range(0)),
+    "momentum": Range(0, 1, "[]"),
+    "std": Range(0, WIDEST, "[]"),
+    "discount": Range(0, 1, "(]"),
+}
 
 
 class Plan(NamedTuple):
@@ -50,6 +60,9 @@ class Planner:
         discount: Of rewards, per step.
         bfloat16: Run the networks in bfloat16: faster where they are wide.
         noisy: Add the last Gaussian's noise to the action (to explore); it stays within the bounds.
+
+    Raises:
+        ValueError: If a field is of the wrong type or out of its range.
     """
 
     samples: int = 64
@@ -65,9 +78,7 @@ class Planner:
     noisy: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("samples", "iterations", "elites", "horizon"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_fields(self, _RANGES)
         if self.elites > self.samples:
             raise ValueError(f"elites ({self.elites}) must not be more than samples ({self.samples})")
 
@@ -90,7 +101,7 @@ class Planner:
         mean = torch.zeros(self.horizon, episodes, actions)
         if last is not None:
             mean[:-1] = last.mean[1:]
-        std = torch.full_like(mean, _WIDEST)
+        std = torch.full_like(mean, WIDEST)
         count = self.samples + proposed.shape[2]
         start = z.repeat_interleave(count, dim=0)
         for _ in range(self.iterations):
@@ -104,7 +115,7 @@ class Planner:
             score = torch.softmax((self.temperature * best).masked_fill(lost, 0.0), dim=1)
             weight = score[None, :, :, None]
             centre = (weight * elites).sum(2)
-            std = (weight * (elites - centre.unsqueeze(2)).square()).sum(2).sqrt().clamp(self.std, _WIDEST)
+            std = (weight * (elites - centre.unsqueeze(2)).square()).sum(2).sqrt().clamp(self.std, WIDEST)
             mean = self.momentum * mean + (1 - self.momentum) * centre
         chosen = torch.multinomial(score, 1, generator=generator)  # [E, 1]
         action = (

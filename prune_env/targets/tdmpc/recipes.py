@@ -7,6 +7,22 @@ from typing import Any
 
 from prune_env.targets.base import PoolSplit
 from prune_env.targets.tdmpc.losses import Learning
+from prune_env.targets.tdmpc.planner import WIDEST
+from prune_env.targets.tdmpc.ranges import Range, check_fields, check_value
+
+_COUNTS = (
+    *("width", "latent_dim", "encoder_width", "stack", "kernels", "action_repeat", "horizon", "batch_size"),
+    *("explore_for", "first_episodes", "episodes_per_epoch", "steps_per_epoch", "replay_episodes", "dense_steps"),
+    "look_every",
+)
+_RANGES: dict[str, Range | tuple[str, ...]] = {
+    **dict.fromkeys(_COUNTS, Range(1)),
+    **dict.fromkeys(("image", "filters", "shift"), Range(0)),
+    "learning_rate": Range(0, ends="()"),
+    **dict.fromkeys(("discount", "tau"), Range(0, 1, "(]")),
+    **dict.fromkeys(("std", "first_std"), Range(0, WIDEST, "[]")),
+    "td_encoder": ("online", "target"),
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,9 @@ class Recipe:
         look_every: Updates between two looks at it, the best of which is kept.
         td_encoder: See `Learning`.
         bfloat16: See `Learning`.
+
+    Raises:
+        ValueError: If a field is of the wrong type or out of its range.
     """
 
     width: int = 64
@@ -70,19 +89,13 @@ class Recipe:
     bfloat16: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernels", tuple(self.kernels))  # JSON and YAML bring lists
-        least_one = ("width", "latent_dim", "encoder_width", "stack", "action_repeat", "horizon", "batch_size")
-        exploring = ("explore_for", "first_episodes", "episodes_per_epoch", "steps_per_epoch", "replay_episodes")
-        for name in (*least_one, *exploring, "dense_steps", "look_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate}")
-        for name in ("discount", "tau"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
-        if self.td_encoder not in ("online", "target"):
-            raise ValueError(f"td_encoder must be 'online' or 'target', got {self.td_encoder!r}")
+        if isinstance(self.kernels, list):  # JSON and YAML bring them
+            object.__setattr__(self, "kernels", tuple(self.kernels))
+        check_fields(self, _RANGES)
+        # Frames that are shifted by more than half of their size show little; without frames nothing can be shifted.
+        check_value("shift", self.shift, int, Range(0, self.image // 2, "[]"))
+        if self.image:
+            check_value("filters", self.filters, int, Range(1))
 
     def learning(self) -> Learning:
         """The constants of one update."""

@@ -15,6 +15,7 @@ from prune_env.targets.base import BackwardHook, PoolSplit, Split, Target
 from prune_env.targets.tdmpc.losses import model_loss
 from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, Twins, pixel_encoder, state_encoder
 from prune_env.targets.tdmpc.planner import Planner
+from prune_env.targets.tdmpc.ranges import Range, check_value
 from prune_env.targets.tdmpc.recipes import PLANNERS, RECIPES, SIZES, VARIANTS, Recipe
 from prune_env.targets.tdmpc.replay import Replay, ReplayStream
 from prune_env.targets.tdmpc.rollout import (
@@ -78,8 +79,7 @@ class TDMPC(Target):
             raise ValueError(f"unknown task {task!r} from {observation!r}; known: {known}")
         if controller not in CONTROLLERS:
             raise ValueError(f"unknown controller {controller!r}; known: {', '.join(CONTROLLERS)}")
-        if starts < 1:
-            raise ValueError(f"starts must be at least 1, got {starts}")
+        check_value("starts", starts, int, Range(1))
         if sizes not in SIZES:
             raise ValueError(f"unknown sizes {sizes!r}; known: {', '.join(SIZES)}")
         if unknown := recipe.keys() - {field.name for field in fields(Recipe)}:
@@ -87,6 +87,8 @@ class TDMPC(Target):
         self.task_name, self.observation = task, observation
         self.controller, self.starts = controller, starts
         self.recipe: Recipe = replace(RECIPES[task, observation], **SIZES[sizes][observation] | recipe)
+        frames = Range(1) if observation == "pixels" else Range(0, 0, "[]")
+        check_value(f"image from {observation}", self.recipe.image, int, frames)
         usual: dict[str, Any] = {x: getattr(self.recipe, x) for x in ("horizon", "discount", "std", "bfloat16")}
         usual |= PLANNERS.get((task, observation), {})
         self._usual_planner, self.planner = Planner(**usual), Planner(**usual | dict(planner or {}))

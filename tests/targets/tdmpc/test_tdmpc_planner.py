@@ -162,7 +162,13 @@ def test_a_sequence_without_a_finite_value_is_not_done(net, monkeypatch, value):
     assert (plan.action[:, 0] <= 0).all() and plan.mean.isfinite().all()
 
 
-@pytest.mark.parametrize("wrong", [{"samples": 0}, {"iterations": 0}, {"elites": 65}, {"horizon": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"samples": 0}, {"iterations": 0}, {"elites": 65}, {"horizon": 0}, {"samples": 2.5}, {"proposals": -0.1}),
+        *({"proposals": float("nan")}, {"temperature": -1}, {"momentum": 1.1}, {"std": 3}, {"discount": 0}),
+    ],
+)
 def test_impossible_constants_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Planner(**wrong)

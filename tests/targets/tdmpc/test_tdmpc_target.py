@@ -4,13 +4,14 @@ import copy
 import json
 import math
 import pickle
+from dataclasses import fields
 
 import pytest
 import torch
 
 from prune_env.groups import Surgeon, discover
 from prune_env.importance import CosineL1, ImportanceTracker
-from prune_env.targets.tdmpc import TDMPC, Planner
+from prune_env.targets.tdmpc import TDMPC, Planner, Recipe
 from prune_env.training import train
 
 SMALL = {"width": 16, "latent_dim": 8, "encoder_width": 16, "batch_size": 8, "starts": 2, "action_repeat": 20}
@@ -261,11 +262,27 @@ def test_the_planner_looks_as_far_as_the_model_was_trained_to():
         ({"task": "acrobot"}, "pendulum from state"),
         ({"controller": "human"}, "planner, policy"),
         ({"widht": 32}, r"unknown options \['widht'\]; known: width"),
-        ({"width": 0}, "width must be at least 1"),
-        ({"starts": 0}, "starts must be at least 1"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive"),
-        ({"tau": 2.0}, r"tau must be in \(0, 1\]"),
-        ({"td_encoder": "both"}, "td_encoder must be"),
+        ({"width": 0}, r"width must be a whole number in \[1, inf\), got 0"),
+        ({"starts": 0}, r"starts must be a whole number in \[1, inf\), got 0"),
+        ({"learning_rate": 0.0}, r"learning_rate must be a number in \(0, inf\), got 0.0"),
+        ({"tau": 2.0}, r"tau must be a number in \(0, 1\], got 2.0"),
+        ({"td_encoder": "both"}, "td_encoder must be 'online' or 'target', got 'both'"),
+        ({"width": 3.5}, r"width must be a whole number in \[1, inf\), got 3.5"),
+        ({"latent_dim": True}, r"latent_dim must be a whole number in \[1, inf\), got True"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number in .*, got nan"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number in .*, got 'fast'"),
+        ({"std": -1}, r"std must be a number in \[0, 2\], got -1"),
+        ({"first_std": -2}, r"first_std must be a number in \[0, 2\], got -2"),
+        ({"gray": "maybe"}, "gray must be True or False, got 'maybe'"),
+        ({"bfloat16": 1}, "bfloat16 must be True or False, got 1"),
+        ({"kernels": [3, 2.5]}, r"kernels must be whole numbers in \[1, inf\), got \(3, 2.5\)"),
+        ({"kernels": 3}, "kernels must be whole numbers"),
+        ({"starts": 2.5}, "starts must be a whole number"),
+        ({"image": 32, "filters": 4}, r"image from state must be a whole number in \[0, 0\], got 32"),
+        ({"shift": 1}, r"shift must be a whole number in \[0, 0\], got 1"),
+        ({"observation": "pixels", "image": 0, "shift": 0}, r"image from pixels must be .* in \[1, inf\), got 0"),
+        ({"observation": "pixels", "filters": 0}, r"filters must be a whole number in \[1, inf\), got 0"),
+        ({"observation": "pixels", "shift": 40}, r"shift must be a whole number in \[0, 16\], got 40"),
         ({"horizon": 51}, "horizon"),
         ({"action_repeat": 3}, "action_repeat"),
     ],
@@ -273,6 +290,14 @@ def test_the_planner_looks_as_far_as_the_model_was_trained_to():
 def test_options_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         TDMPC(**options)
+
+
+@pytest.mark.parametrize("field", [field.name for kind in (Recipe, Planner) for field in fields(kind)])
+def test_every_field_is_checked(field):
+    kind = Recipe if field in {f.name for f in fields(Recipe)} else Planner
+    for wrong in ("wrong", None, -1):
+        with pytest.raises(ValueError, match=f"^{field} must be .*, got {wrong!r}"):
+            kind(**{field: wrong})
 
 
 def test_images_that_are_too_small_are_refused():
