@@ -188,7 +188,9 @@ PLANNERS: dict[tuple[str, str], dict[str, Any]] = {
     ("cartpole-swingup", "pixels"): {"proposals": 0.5},
 }
 
-# What a pool of controllers varies; half of them are stopped early, as soon as they can do the task.
+# What a pool of controllers varies: sizes around the recipe's, and how long they learn. Half of the pendulum's from the
+# state are stopped early, as soon as they can do the task. Sizes held out are none of those in training; only the
+# pendulum's from the state, whose controllers come with the package, share a latent size with them.
 VARIANTS: dict[tuple[str, str], dict[PoolSplit, tuple[dict[str, Any], ...]]] = {
     ("pendulum", "state"): {
         "train": (
@@ -201,6 +203,45 @@ VARIANTS: dict[tuple[str, str], dict[PoolSplit, tuple[dict[str, Any], ...]]] = {
             {"width": 40, "latent_dim": 20, "dense_steps": 2400},
             {"width": 56, "latent_dim": 28, "dense_steps": 1600},
             {"width": 72, "latent_dim": 16, "dense_steps": 2000},
+        ),
+    },
+    ("pendulum", "pixels"): {
+        "train": (
+            {"width": 128, "latent_dim": 32, "dense_steps": 6000},  # the recipe's sizes come first
+            {"width": 96, "latent_dim": 24, "dense_steps": 5200},
+            {"width": 64, "latent_dim": 40, "dense_steps": 6000},
+            {"width": 144, "latent_dim": 48, "dense_steps": 5200},
+        ),
+        "held_out": (
+            {"width": 112, "latent_dim": 36, "dense_steps": 6000},
+            {"width": 80, "latent_dim": 28, "dense_steps": 5200},
+            {"width": 136, "latent_dim": 44, "dense_steps": 5600},
+        ),
+    },
+    ("cartpole-swingup", "state"): {
+        "train": (
+            {"width": 128, "latent_dim": 50, "dense_steps": 8000},
+            {"width": 96, "latent_dim": 32, "dense_steps": 7000},
+            {"width": 64, "latent_dim": 40, "dense_steps": 8000},
+            {"width": 144, "latent_dim": 24, "dense_steps": 7000},
+        ),
+        "held_out": (
+            {"width": 112, "latent_dim": 44, "dense_steps": 8000},
+            {"width": 80, "latent_dim": 36, "dense_steps": 7000},
+            {"width": 136, "latent_dim": 28, "dense_steps": 7500},
+        ),
+    },
+    ("cartpole-swingup", "pixels"): {
+        "train": (
+            {"width": 128, "latent_dim": 32, "dense_steps": 20_000},
+            {"width": 96, "latent_dim": 24, "dense_steps": 18_000},
+            {"width": 64, "latent_dim": 40, "dense_steps": 20_000},
+            {"width": 144, "latent_dim": 48, "dense_steps": 18_000},
+        ),
+        "held_out": (
+            {"width": 112, "latent_dim": 36, "dense_steps": 20_000},
+            {"width": 80, "latent_dim": 28, "dense_steps": 18_000},
+            {"width": 136, "latent_dim": 44, "dense_steps": 19_000},
         ),
     },
 }

@@ -85,7 +85,7 @@ class TDMPC(Target):
         if unknown := recipe.keys() - {field.name for field in fields(Recipe)}:
             raise ValueError(f"unknown options {sorted(unknown)}; known: {', '.join(f.name for f in fields(Recipe))}")
         self.task_name, self.observation = task, observation
-        self.controller, self.starts = controller, starts
+        self.controller, self.starts, self._sizes = controller, starts, sizes
         self.recipe: Recipe = replace(RECIPES[task, observation], **SIZES[sizes][observation] | recipe)
         frames = Range(1) if observation == "pixels" else Range(0, 0, "[]")
         check_value(f"image from {observation}", self.recipe.image, int, frames)
@@ -141,8 +141,10 @@ class TDMPC(Target):
         return net.act(net.encoder(torch.zeros(1, self.recipe.stack * shape[0], *shape[1:])))
 
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
-        """Other sizes and stages of training, as far as the task has some that are known to work."""
-        return [dict(sizes) for sizes in VARIANTS.get((self.task_name, self.observation), {}).get(split, ({},))]
+        """Other sizes and stages of training of small networks; those of the paper have sizes of their own."""
+        if self._sizes != "small":
+            return [{}]
+        return [dict(sizes) for sizes in VARIANTS[self.task_name, self.observation][split]]
 
     # ------------------------------------------------------------------ training
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:

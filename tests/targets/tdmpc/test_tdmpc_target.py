@@ -4,14 +4,15 @@ import copy
 import json
 import math
 import pickle
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
 from prune_env.groups import Surgeon, discover
 from prune_env.importance import CosineL1, ImportanceTracker
-from prune_env.targets.tdmpc import TDMPC, Planner, Recipe
+from prune_env.targets.tdmpc import RECIPES, TDMPC, Planner, Recipe
+from prune_env.targets.tdmpc.recipes import VARIANTS
 from prune_env.training import train
 
 SMALL = {"width": 16, "latent_dim": 8, "encoder_width": 16, "batch_size": 8, "starts": 2, "action_repeat": 20}
@@ -298,6 +299,27 @@ def test_every_field_is_checked(field):
     for wrong in ("wrong", None, -1):
         with pytest.raises(ValueError, match=f"^{field} must be .*, got {wrong!r}"):
             kind(**{field: wrong})
+
+
+@pytest.mark.parametrize("task", RECIPES, ids="-".join)
+def test_pools_vary_sizes_and_those_held_out_do_not_occur_in_training(task):
+    train, held_out = (VARIANTS[task][split] for split in ("train", "held_out"))
+    assert len(train) >= 4 and len(held_out) >= 3
+    sizes = {name: ([v[name] for v in train], [v[name] for v in held_out]) for name in ("width", "latent_dim")}
+    assert all(len(set(values)) > 1 for pair in sizes.values() for values in pair)
+    assert not set(sizes["width"][0]) & set(sizes["width"][1])
+    if task != ("pendulum", "state"):  # its controllers come with the package, and stay as they are
+        assert not set(sizes["latent_dim"][0]) & set(sizes["latent_dim"][1])
+    recipe = RECIPES[task]
+    assert (train[0]["width"], train[0]["latent_dim"]) == (recipe.width, recipe.latent_dim)
+    for variant in (*train, *held_out):
+        assert replace(recipe, **variant).dense_steps <= recipe.dense_steps
+
+
+def test_a_pool_of_pixel_controllers_varies_them_but_not_the_papers():
+    target = TDMPC(observation="pixels")
+    assert len({variant["width"] for variant in target.variants("train")}) == 4
+    assert TDMPC(observation="pixels", sizes="paper").variants("train") == [{}]
 
 
 def test_images_that_are_too_small_are_refused():
