@@ -92,6 +92,7 @@ def load_checkpoint(spec: CheckpointSpec, progress: bool = True, watcher: Watche
                 ) as bar:  # fmt: skip
                     looks = train_dense(learner, generator, stem.with_suffix(".partial"), watcher, bar.update)
                 _write(stem, settings, learner.state(), looks)
+                stem.with_suffix(".partial").unlink(missing_ok=True)
                 return learner
     learner.load(state)
     target.anneal(learner.optimizers)

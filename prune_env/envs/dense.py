@@ -72,12 +72,12 @@ def train_dense(
         learner: What to train.
         generator: Draws the batches.
         bookmark: File that keeps the state of training while it lasts, if the target's batches can go on; it must have
-            been written for the same configuration.
+            been written for the same configuration. It stays: delete it when what was trained is safe.
         watcher: Called after every look, with the look and the best value so far.
         step_done: Called with the number of steps done since the last call.
 
     Raises:
-        DenseTrainingError: If the loss was not finite.
+        DenseTrainingError: If the loss, or a number of a look, was not finite.
     """
     target, steps = learner.target, learner.target.dense_steps
     batches = target.batches(generator)
@@ -88,23 +88,24 @@ def train_dense(
     tick = None if step_done is None else lambda _: step_done(1)
     saves = _Saves()
     losses: list[tuple[int, float]] = []
-    loss = 0.0
-    while progress.step < steps and math.isfinite(loss):
+    while progress.step < steps:
         end = _next_stop(progress.step, steps, annealed, target.look_every)
         count, begun = end - progress.step, time.perf_counter()
         loss = train(target, learner.model, learner.optimizers, batches, count, learner.observers, tick)
         progress.step, progress.seconds = end, progress.seconds + time.perf_counter() - begun
         losses.append((count, loss))
+        if not math.isfinite(loss):
+            raise _diverged(learner, end, "its loss is not finite")
         if end == annealed:
             target.anneal(learner.optimizers)
-        if math.isfinite(loss) and target.look_every and (end % target.look_every == 0 or end == steps):
+        if target.look_every and (end % target.look_every == 0 or end == steps):
             _look(learner, batches, progress, losses, watcher)
             losses = []
             if bookmark is not None and end < steps and saves.due():
                 saves.time(lambda: _save(bookmark, learner, generator, batches, progress))
-    _finish(learner, progress, loss)
-    if bookmark is not None:
-        bookmark.unlink(missing_ok=True)
+    if progress.best is not None:  # go back to the best look
+        learner.load(progress.best)
+        target.anneal(learner.optimizers)
     return progress.looks
 
 
@@ -118,17 +119,12 @@ def _next_stop(step: int, steps: int, annealed: int, look_every: int) -> int:
     return min(stops)
 
 
-def _finish(learner: Learner, progress: Progress, loss: float) -> None:
-    """Go back to the best look."""
-    if progress.best is not None:
-        learner.load(progress.best)
-        learner.target.anneal(learner.optimizers)
-    elif not math.isfinite(loss):
-        target = learner.target
-        raise DenseTrainingError(
-            f"the dense network of {type(target).__name__} {target.settings()} diverged in training (its loss is not "
-            "finite); lower the learning rate"
-        )
+def _diverged(learner: Learner, step: int, why: str) -> DenseTrainingError:
+    target = learner.target
+    return DenseTrainingError(
+        f"the dense network of {type(target).__name__} {target.settings()} diverged in training by step {step} ({why}); "
+        "lower the learning rate"
+    )
 
 
 def _look(
@@ -139,6 +135,9 @@ def _look(
     watcher: Watcher | None,
 ) -> None:
     numbers = learner.target.look(learner.model, batches)
+    if wrong := {name: value for name, value in numbers.items() if not math.isfinite(value)}:
+        said = ", ".join(f"{name} = {value}" for name, value in wrong.items())
+        raise _diverged(learner, progress.step, f"the look at it says {said}")
     loss = sum(count * loss for count, loss in losses) / sum(count for count, _ in losses)
     look = Look(progress.step, progress.seconds, loss, next(iter(numbers.values())), numbers)
     progress.looks.append(look)

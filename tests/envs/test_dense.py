@@ -10,6 +10,7 @@ from prune_env.envs import CheckpointSpec, DenseTrainingError, checkpoints, dens
 from prune_env.envs.checkpoints import make_learner
 from prune_env.envs.dense import train_dense
 from prune_env.envs.pretraining import pretrain
+from prune_env.targets.tdmpc import TDMPC
 
 TINY = {"width": 8, "latent_dim": 4, "encoder_width": 8, "batch_size": 8, "steps_per_epoch": 10, "look_every": 10}
 SPEC = CheckpointSpec("tdmpc", TINY | {"dense_steps": 45})
@@ -79,6 +80,47 @@ def test_a_killed_training_goes_on(cache, monkeypatch, damaged):
 def test_divergence_is_told():
     with pytest.raises(DenseTrainingError, match="diverged"):
         load_checkpoint(CheckpointSpec("tdmpc", TINY | {"dense_steps": 20, "learning_rate": 1e30}))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [({"score": math.nan}, r"by step 20 \(the look at it says score = nan\)"), ({"score": 1.0, "x": math.inf}, "x = inf")],
+)
+def test_a_look_that_is_not_finite_is_divergence_at_once(monkeypatch, said, message):
+    looks = iter([{"score": 0.0}, said])
+    monkeypatch.setattr(TDMPC, "look", lambda *_: next(looks))  # a third look would be an error
+    with pytest.raises(DenseTrainingError, match=message):
+        load_checkpoint(SPEC)
+    assert not is_cached(SPEC)
+
+
+def test_divergence_after_a_look_is_told_with_its_step(monkeypatch):
+    step, calls = TDMPC.training_step, itertools.count(1)
+
+    def diverge(*arguments):
+        loss = step(*arguments)
+        return loss * math.nan if next(calls) == 25 else loss
+
+    monkeypatch.setattr(TDMPC, "training_step", diverge)
+    seen = []
+    with pytest.raises(DenseTrainingError, match=r"diverged in training by step 30 \(its loss is not finite\)"):
+        load_checkpoint(SPEC, watcher=lambda look, _: seen.append(look.step))
+    assert seen == [10, 20] and not is_cached(SPEC)
+
+
+def test_what_could_not_be_written_is_not_lost(cache, monkeypatch):
+    monkeypatch.setattr(dense, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(dense, "_SAVE_SHARE", 0.0)
+
+    def full(*_, **__):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
+        patch.setattr(checkpoints, "_write", full)
+        load_checkpoint(SPEC)
+    seen = []
+    load_checkpoint(SPEC, watcher=lambda look, _: seen.append(look.step))
+    assert seen == [45] and is_cached(SPEC) and not list(cache.glob("*.partial"))
 
 
 def test_shipped_checkpoints_are_found_verified_and_fit_every_torch(tmp_path, monkeypatch, caplog):
