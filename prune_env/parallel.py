@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -27,12 +28,29 @@ def single_threaded() -> None:
     torch.set_num_threads(1)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread within, and the caller's number of them afterwards; also a decorator.
+
+    More threads add up in another order, so that results would depend on who asks for them.
+    """
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def map_unordered(
     function: Callable[[Item], Result], items: Iterable[Item], jobs: int, description: str
 ) -> Iterator[Result]:
     """Apply a picklable function to items in `jobs` processes, and yield the results as they come.
 
-    With one job everything runs in this process. The first exception stops the rest.
+    With one job everything runs in this process, also with one torch thread. The first exception stops the rest.
 
     Args:
         function: A module-level function.
@@ -45,7 +63,9 @@ def map_unordered(
     with bar:
         if jobs <= 1 or len(items) <= 1:
             for item in items:
-                yield function(item)
+                with one_thread():
+                    result = function(item)
+                yield result
                 bar.update()
             return
         # Forking a process whose torch has threads can hang; a fresh interpreter cannot.

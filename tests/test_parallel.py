@@ -7,8 +7,9 @@ import sys
 import time
 
 import pytest
+import torch
 
-from prune_env.parallel import map_unordered
+from prune_env.parallel import map_unordered, one_thread
 
 
 def double(x):
@@ -51,3 +52,34 @@ def test_a_signal_to_the_parent_ends_everything(tmp_path, sign):
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+# ---------------------------------------------------------------------- threads
+@pytest.fixture
+def two_threads():
+    """A caller with two torch threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def threads(_):
+    return torch.get_num_threads()
+
+
+def test_within_there_is_one_thread_and_afterwards_what_there_was(two_threads):
+    with one_thread():
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ValueError, match="within"), one_thread():
+        raise ValueError("within")
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_work_has_one_thread_wherever_it_is_done(two_threads, jobs):
+    for found in map_unordered(threads, range(3), jobs, "test"):
+        assert found == 1 and torch.get_num_threads() == 2

@@ -13,11 +13,13 @@ from PIL import Image, ImageDraw, ImageFont
 from prune_env.benchmark.play import begin, play
 from prune_env.benchmark.policies import make_policy, policy_title
 from prune_env.envs import PruningEnv
+from prune_env.parallel import one_thread
 
 _POOL = 12  # as in a benchmark, so that its networks are found by their numbers
 _MARGIN = 22  # for a line of text [px]
 
 
+@one_thread()
 def film(
     policy: str,
     env: str,

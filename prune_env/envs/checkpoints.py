@@ -22,6 +22,7 @@ from tqdm import tqdm
 from prune_env.envs.dense import Look, Watcher, train_dense
 from prune_env.envs.files import cache_folder, canonical_json, config_hash, write_atomically
 from prune_env.envs.learner import Learner, State
+from prune_env.parallel import one_thread
 from prune_env.provenance import code_digest, source_digest
 from prune_env.targets import Target, make_target
 
@@ -65,6 +66,7 @@ def make_learner(
     return Learner.fresh(target or spec.make_target(), generator, spec.protect, spec.regularise)
 
 
+@one_thread()
 def load_checkpoint(spec: CheckpointSpec, progress: bool = True, watcher: Watcher | None = None) -> Learner:
     """A trained learner: from the package or the cache if it is there, else trained now and put into the cache.
 

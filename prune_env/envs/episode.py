@@ -17,6 +17,7 @@ from prune_env.envs.action import choose_channels, project, widths_after
 from prune_env.envs.network import Network
 from prune_env.envs.objective import Terms
 from prune_env.importance import Criterion
+from prune_env.parallel import one_thread
 from prune_env.repair import Repair
 from prune_env.targets import Split
 from prune_env.training import train
@@ -117,6 +118,7 @@ class Episode:
             return widths_after(ratios, self.widths, self.least_widths, self.rules.round_to)
         return project(ratios, self.widths, self.cost_of, self.cost_target, self.least_widths, self.rules.round_to)
 
+    @one_thread()
     def retained(self, split: Split) -> float:
         """Retained score of the network as it stands, at least `COLLAPSED`."""
         floor, dense = self.network.score_scale(split)
@@ -134,6 +136,7 @@ class Episode:
         self.round += 1
         self.seconds.total += time.perf_counter() - begun
 
+    @one_thread()
     def try_out(self, ratios: np.ndarray, seed: int) -> float:
         """Retained score on validation if this action were taken now; everything is put back, the trial is counted.
 

@@ -10,7 +10,7 @@ from prune_env.envs.checkpoints import CheckpointSpec, is_cached, load_checkpoin
 from prune_env.envs.dense import DenseTrainingError
 from prune_env.envs.learner import Learner
 from prune_env.groups import CostModel
-from prune_env.parallel import map_unordered
+from prune_env.parallel import map_unordered, one_thread
 from prune_env.targets import PoolSplit, Split, make_target
 
 _HELD_OUT_SEEDS = 10_000  # far from any seed that training uses
@@ -45,6 +45,7 @@ class Network:
         self.learner.schedule.step = self._step
         self.learner.schedule.bind()
 
+    @one_thread()
     def score_scale(self, split: Split) -> tuple[float, float]:
         """Floor and dense score on a split, between which the retained score is counted.
 

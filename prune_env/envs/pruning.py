@@ -20,6 +20,7 @@ from prune_env.envs.observation import columns_of, observation_space, observe
 from prune_env.envs.render import Frame, draw, show, to_text
 from prune_env.envs.view import NetworkView
 from prune_env.importance import CRITERIA
+from prune_env.parallel import one_thread
 from prune_env.repair import REPAIRS
 from prune_env.targets import PoolSplit, make_target
 
@@ -214,6 +215,7 @@ class PruningEnv(gym.Env, EzPickle):
         self.episode: Episode = None  # type: ignore[assignment]  # reset() makes it
 
     # ------------------------------------------------------------------ gymnasium
+    @one_thread()
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -247,6 +249,7 @@ class PruningEnv(gym.Env, EzPickle):
             "columns": tuple(column.name for column in self.columns),
         }
 
+    @one_thread()
     def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
         """One round: cut, repair, train, score.
 

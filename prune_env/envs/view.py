@@ -12,6 +12,7 @@ from prune_env.envs.action import validate_action
 from prune_env.envs.episode import Episode
 from prune_env.groups import Cost, count_cost
 from prune_env.importance import CRITERIA
+from prune_env.parallel import one_thread
 
 
 class NetworkView:
@@ -71,6 +72,7 @@ class NetworkView:
         """Qualified name of the layer that produces the channels of each group, [G]."""
         return tuple(group.root for group in self._episode.network.learner.surgeon.grouping)
 
+    @one_thread()
     def scores(self, criterion: str) -> np.ndarray:
         """A criterion's number for every present channel, float64 [W].
 
