@@ -18,9 +18,9 @@ import numpy as np
 
 from prune_env.benchmark.play import begin, play
 from prune_env.benchmark.policies import Policy, find_policy, make_policy, policy_title
-from prune_env.benchmark.records import FILE_NAME, Failure, Records, Result, append, finished_keys
-from prune_env.envs import PruningEnv, canonical_json, config_hash
-from prune_env.envs.network import prepare
+from prune_env.benchmark.records import FILE_NAME, Failure, Key, Records, Result, append, finished_keys
+from prune_env.envs import PruningEnv, canonical_json, config_hash, identify
+from prune_env.envs.network import Pool, prepare
 from prune_env.parallel import cores, map_unordered
 
 BUDGETS = (0.3, 0.5, 0.7, 0.8, 0.9)
@@ -29,17 +29,23 @@ BUDGETS = (0.3, 0.5, 0.7, 0.8, 0.9)
 
 @dataclass(frozen=True)
 class _Competition:
-    """What is the same for every contest; JSON, so that it can be hashed and sent to another process."""
+    """What is the same for every contest; JSON, so that it can be sent to another process."""
 
     env_id: str
     env_options: str
     networks: int
     split: str
 
-    @property
-    def hash(self) -> str:
+    def hash(self, pool: Pool) -> str:
+        """Of what decides the numbers, however many networks, budgets and seeds there are."""
         return config_hash(
-            {"env": self.env_id, "options": self.env_options, "split": self.split, "torch": version("torch")}
+            {
+                "env": self.env_id,
+                "options": self.env_options,
+                "split": self.split,
+                "torch": version("torch"),
+                "dense": identify(pool.plain()),
+            }
         )
 
 
@@ -52,6 +58,8 @@ class _Contest:
     network: int
     label: str
     stratum: str
+    config_hash: str
+    dense: str
     todo: tuple[tuple[float, int], ...]  # budget and seed
     path: Path
 
@@ -72,7 +80,8 @@ def compare(
 
     Every policy meets the same dense checkpoints, batches, repair, fine-tuning and scoring; privileged ones are marked
     and their trials counted. Records are appended to `out`/records.jsonl as they come: a run that was killed goes on
-    where it was, a policy that raises leaves a visible failure, which the next run tries again.
+    where it was, a policy that raises leaves a visible failure, which the next run tries again. On dense networks that
+    are made otherwise by now, all is played again; the old records stay in the file, and tables leave them out.
 
     Args:
         policies: Names of policies or paths of saved ones.
@@ -118,17 +127,19 @@ def _plan(
     for factory in factories:
         factory(env)  # and policies that do not fit the environment here
     finished = {title: finished_keys(path, _fingerprint(name)) for name, title in zip(policies, titles, strict=True)}
+    configuration = competition.hash(env.pool)
     contests = []
-    for network, (label, stratum) in enumerate(env.labels):
+    for network, ((label, stratum), (spec, _)) in enumerate(zip(env.labels, env.pool.specs(), strict=True)):
+        dense = identify(spec)
         for name, title in zip(policies, titles, strict=True):
             todo = tuple(
                 (budget, seed)
                 for budget in budgets
                 for seed in range(seeds)
-                if (title, label, budget, seed, competition.hash) not in finished[title]
+                if Key(title, label, budget, seed, configuration, dense) not in finished[title]
             )
             if todo:
-                contests.append(_Contest(competition, name, network, label, stratum, todo, path))
+                contests.append(_Contest(competition, name, network, label, stratum, configuration, dense, todo, path))
     return contests
 
 
@@ -143,7 +154,8 @@ def _play(contest: _Contest) -> None:
             "stratum": contest.stratum,
             "budget": budget,
             "seed": seed,
-            "config_hash": contest.competition.hash,
+            "config_hash": contest.config_hash,
+            "dense": contest.dense,
             "versions": _versions() | _fingerprint(contest.policy),
             "hardware": _hardware(),
         }

@@ -130,5 +130,7 @@ def notes(competition: Competition) -> list[str]:
             f"Not ranked, since they stay more than {SPARSITY_TOLERANCE:.0%} below a budget: {', '.join(off)}."
         )
     if competition.left_out:
-        notes.append(f"Records of other configurations in the same file, left out: {competition.left_out}.")
+        notes.append(
+            f"Records of other configurations or dense networks in the same file, left out: {competition.left_out}."
+        )
     return notes

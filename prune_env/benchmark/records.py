@@ -37,6 +37,7 @@ class Key(NamedTuple):
     budget: float
     seed: int
     config_hash: str
+    dense: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ class Record:
         budget: The sparsity asked for, between 0 and 1.
         seed: Evaluation seed.
         config_hash: Hash of everything else that shapes the numbers; different hashes are never mixed.
+        dense: What tells the dense network from one of the same name that was made otherwise; they are never mixed.
         privileged: Whether the policy saw more than the observation.
         learned: Whether the policy was trained.
         versions: Package name to version.
@@ -64,6 +66,7 @@ class Record:
     budget: float
     seed: int
     config_hash: str
+    dense: str = ""
     privileged: bool = False
     learned: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +79,7 @@ class Record:
     @property
     def key(self) -> Key:
         """The identity of this record."""
-        return Key(self.policy, self.network, self.budget, self.seed, self.config_hash)
+        return Key(self.policy, self.network, self.budget, self.seed, self.config_hash, self.dense)
 
     @property
     def kind(self) -> Kind:
@@ -288,10 +291,15 @@ class Records:
         return len(self.all)
 
     def latest_configuration(self) -> tuple[Records, int]:
-        """The records that share the last one's configuration hash, and the number of those left out."""
+        """The records that share the last one's configuration hash, and the number of those left out.
+
+        Of each network, only the records of the latest dense one count.
+        """
         if not self.all:
             raise ValueError("there are no records")
         same = [r for r in self.all if r.config_hash == self.all[-1].config_hash]
+        latest = {r.network: r.dense for r in same}
+        same = [r for r in same if r.dense == latest[r.network]]
         return Records(same), len(self.all) - len(same)
 
     @property

@@ -1,6 +1,13 @@
 """The decision problem: observation, action, reward, and the environment itself."""
 
-from prune_env.envs.checkpoints import CheckpointSpec, export_checkpoint, history, is_cached, load_checkpoint
+from prune_env.envs.checkpoints import (
+    CheckpointSpec,
+    export_checkpoint,
+    history,
+    identify,
+    is_cached,
+    load_checkpoint,
+)
 from prune_env.envs.dense import DenseTrainingError, Look
 from prune_env.envs.episode import COLLAPSED, Episode
 from prune_env.envs.files import cache_folder, canonical_json, config_hash, write_atomically
@@ -31,6 +38,7 @@ __all__ = [
     "config_hash",
     "export_checkpoint",
     "history",
+    "identify",
     "is_cached",
     "load_checkpoint",
     "register_environments",

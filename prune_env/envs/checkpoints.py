@@ -67,7 +67,12 @@ def make_learner(
 
 
 @one_thread()
-def load_checkpoint(spec: CheckpointSpec, progress: bool = True, watcher: Watcher | None = None) -> Learner:
+def load_checkpoint(
+    spec: CheckpointSpec,
+    progress: bool = True,
+    watcher: Watcher | None = None,
+    remarks: Mapping[str, Any] | None = None,
+) -> Learner:
     """A trained learner: from the package or the cache if it is there, else trained now and put into the cache.
 
     Several processes may ask for the same checkpoint: one trains it, the others wait. A damaged file is trained anew.
@@ -76,27 +81,28 @@ def load_checkpoint(spec: CheckpointSpec, progress: bool = True, watcher: Watche
         spec: What is wanted.
         progress: Show a bar when training takes longer than two seconds.
         watcher: Called after every look at the network in training, with the best value so far, if it is trained now.
+        remarks: JSON that is kept beside the tensors if it is trained now, e.g. the command that made them.
     """
     generator = torch.Generator().manual_seed(spec.seed)
     target = spec.make_target()
     learner = make_learner(spec, target, generator)
     settings = _settings(spec, target)
-    state = _find(settings)
-    if state is None:
+    stored = _find(settings)
+    if stored is None:
         stem = _cached(settings)
         stem.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{stem}.lock"):
-            state = _find(settings)
-            if state is None:
+            stored = _find(settings)
+            if stored is None:
                 with tqdm(
                     total=target.dense_steps, desc="dense network", unit="step", delay=2, disable=not progress,
                     leave=False,
                 ) as bar:  # fmt: skip
                     looks = train_dense(learner, generator, stem.with_suffix(".partial"), watcher, bar.update)
-                _write(stem, settings, learner.state(), looks)
+                _write(stem, settings, learner.state(), looks, remarks or {})
                 stem.with_suffix(".partial").unlink(missing_ok=True)
                 return learner
-    learner.load(state)
+    learner.load(load_tensors(stored.content))
     target.anneal(learner.optimizers)
     return learner
 
@@ -110,13 +116,21 @@ def is_cached(spec: CheckpointSpec) -> bool:
     )
 
 
+def identify(spec: CheckpointSpec) -> str:
+    """What tells a dense network from others, 16 hex digits; nothing is trained for it.
+
+    Those that come with the package are known by their tensors, the others by the configuration, the code and the
+    version of torch that make them.
+    """
+    settings = _settings(spec, spec.make_target())
+    shipped = _read(_shipped(settings), settings, other_versions=True)
+    return config_hash(settings) if shipped is None else str(shipped.description["sha256"])[:16]
+
+
 def history(spec: CheckpointSpec) -> list[Look]:
     """The looks at a checkpoint while it was trained; none if it is not there, or was never looked at."""
-    settings = _settings(spec, spec.make_target())
-    for stem in (_shipped(settings), _cached(settings)):
-        if stem.with_suffix(".json").is_file():
-            return [Look(**look) for look in json.loads(stem.with_suffix(".json").read_text()).get("looks", ())]
-    return []
+    stored = _find(_settings(spec, spec.make_target()))
+    return [] if stored is None else [Look(**look) for look in stored.description.get("looks", ())]
 
 
 def export_checkpoint(spec: CheckpointSpec, folder: Path, **remarks: Any) -> Path:
@@ -125,14 +139,19 @@ def export_checkpoint(spec: CheckpointSpec, folder: Path, **remarks: Any) -> Pat
     Args:
         spec: Which one.
         folder: Where to.
-        **remarks: JSON that is written beside the tensors, e.g. the command that made them.
+        **remarks: JSON that is written beside the tensors, where the checkpoint does not say it of itself.
 
     Returns:
         The path of the tensors.
+
+    Raises:
+        FileNotFoundError: If it is neither in the package nor in the cache.
     """
     settings = _settings(spec, spec.make_target())
-    stem = folder / _shipped(settings).name
-    _write(stem, settings, load_checkpoint(spec).state(), history(spec), **remarks)
+    stored, stem = _find(settings), folder / _shipped(settings).name
+    if stored is None:
+        raise FileNotFoundError(f"there is no checkpoint of {spec}: load_checkpoint trains it")
+    _put(stem, stored.content, {**remarks, **stored.description})
     return stem.with_suffix(".safetensors")
 
 
@@ -158,25 +177,39 @@ def _shipped(settings: Mapping[str, Any]) -> Path:
     return SHIPPED / config_hash({key: value for key, value in settings.items() if key not in _VERSIONS})
 
 
-def _find(settings: Mapping[str, Any]) -> State | None:
+@dataclass(frozen=True)
+class _Stored:
+    """A checkpoint on disk, verified: its tensors, and what is written beside them."""
+
+    content: bytes
+    description: dict[str, Any]
+
+
+def _find(settings: Mapping[str, Any]) -> _Stored | None:
     shipped = _read(_shipped(settings), settings, other_versions=True)
     return _read(_cached(settings), settings) if shipped is None else shipped
 
 
-def _write(stem: Path, settings: Mapping[str, Any], state: State, looks: list[Look], **remarks: Any) -> None:
+def _write(
+    stem: Path, settings: Mapping[str, Any], state: State, looks: list[Look], remarks: Mapping[str, Any]
+) -> None:
     content = save_tensors(state)
-    write_atomically(stem.with_suffix(".safetensors"), content)
     description = {
         "made_by": settings,
         "sha256": hashlib.sha256(content).hexdigest(),
         "looks": [asdict(look) for look in looks],
         **remarks,
     }
+    _put(stem, content, description)
+
+
+def _put(stem: Path, content: bytes, description: Mapping[str, Any]) -> None:
+    write_atomically(stem.with_suffix(".safetensors"), content)
     write_atomically(stem.with_suffix(".json"), canonical_json(description).encode())
 
 
-def _read(stem: Path, settings: Mapping[str, Any], other_versions: bool = False) -> State | None:
-    """The tensors, verified; None if there are none or they are damaged."""
+def _read(stem: Path, settings: Mapping[str, Any], other_versions: bool = False) -> _Stored | None:
+    """A verified checkpoint; None if there is none or it is damaged."""
     tensors, description = stem.with_suffix(".safetensors"), stem.with_suffix(".json")
     if not (tensors.is_file() and description.is_file()):
         return None
@@ -189,7 +222,7 @@ def _read(stem: Path, settings: Mapping[str, Any], other_versions: bool = False)
             wanted, made_by = ({k: v for k, v in made.items() if k not in _VERSIONS} for made in (wanted, made_by))
         if said["sha256"] != hashlib.sha256(content).hexdigest() or made_by != wanted:
             raise ValueError("its checksum or configuration does not fit")
-        return load_tensors(content)
+        return _Stored(content, said)
     except (ValueError, KeyError, OSError) as error:
         _log.warning("checkpoint %s is damaged (%s); it is trained anew", tensors, error)
         return None

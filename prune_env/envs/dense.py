@@ -122,8 +122,8 @@ def _next_stop(step: int, steps: int, annealed: int, look_every: int) -> int:
 def _diverged(learner: Learner, step: int, why: str) -> DenseTrainingError:
     target = learner.target
     return DenseTrainingError(
-        f"the dense network of {type(target).__name__} {target.settings()} diverged in training by step {step} ({why}); "
-        "lower the learning rate"
+        f"the dense network of {type(target).__name__} {target.settings()} diverged in training by step {step} "
+        f"({why}); lower the learning rate"
     )
 
 

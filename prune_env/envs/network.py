@@ -99,6 +99,10 @@ class Pool:
             result.append((spec, ", ".join(f"{k}={v}" for k, v in variant.items())))
         return result
 
+    def plain(self) -> CheckpointSpec:
+        """The target with these options and nothing varied: how it is made tells how the whole pool is."""
+        return CheckpointSpec(self.target, self.options, 0, self.protect)
+
 
 def prepare(pools: Sequence[Pool], jobs: int = 1) -> None:
     """Train whatever checkpoints of these pools are not cached yet, in `jobs` processes."""

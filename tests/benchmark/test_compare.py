@@ -15,6 +15,8 @@ from baselines import Random, RandomSearch, Uniform
 from prune_env import PruningEnv
 from prune_env.benchmark import Failure, Result, compare, policies, register_policy
 from prune_env.benchmark.records import read
+from prune_env.envs import checkpoints
+from prune_env.targets.autoencoder import Autoencoder
 
 comparison = import_module("prune_env.benchmark.compare")  # the package gives this name to the function in it
 
@@ -144,6 +146,40 @@ def test_another_configuration_is_played_beside_the_first(tmp_path):
     compare(["uniform"], out=tmp_path, **small)
     records = compare(["uniform"], out=tmp_path, **{**small, "env_options": {**OPTIONS, "steps_per_round": 1}})
     assert len(records.results) == 2 and len({r.config_hash for r in records.results}) == 2
+
+
+def test_another_recipe_of_the_dense_networks_is_played_anew(tmp_path, monkeypatch):
+    small = {**CONTEST, "networks": 3, "seeds": 1, "budgets": (0.5,)}
+    compare(["uniform"], out=tmp_path, **small)
+    (before,) = [value for value in Autoencoder.__init__.__defaults__ if value == 3e-4]
+    defaults = tuple(1e-3 if value == before else value for value in Autoencoder.__init__.__defaults__)
+    with monkeypatch.context() as patch:
+        patch.setattr(Autoencoder.__init__, "__defaults__", defaults)
+        comparison._environment.cache_clear()
+        records = compare(["uniform", "fisher"], out=tmp_path, **{**small, "networks": 2})
+    comparison._environment.cache_clear()
+    assert len(lines(tmp_path)) == len(records.results) == 3 + 2 * 2
+    shown, left_out = records.latest_configuration()
+    old = {r.dense for r in records.results[:3]}
+    assert [r.policy for r in shown.results] == ["uniform", "fisher"] * 2 and left_out == 3
+    assert len(old) == 3 and len({r.dense for r in shown.results} - old) == 2
+    assert "left out: 3." in records.table()
+
+
+def test_one_shipped_network_that_was_replaced_is_played_anew(tmp_path, monkeypatch):
+    small = {**CONTEST, "networks": 2, "seeds": 1, "budgets": (0.5,)}
+    compare(["uniform"], out=tmp_path, **small)
+    monkeypatch.setattr(
+        comparison, "identify", lambda spec: "another" if spec.seed == 10_001 else checkpoints.identify(spec)
+    )
+    records = compare(["uniform"], out=tmp_path, **small)
+    assert [r.network.split(", ")[1] for r in read(tmp_path / "records.jsonl")] == [
+        "seed=10000",
+        "seed=10001",
+        "seed=10001",
+    ]
+    shown, left_out = records.latest_configuration()
+    assert left_out == 1 and [r.dense == "another" for r in shown.results] == [False, True]
 
 
 def test_another_model_at_the_same_path_is_played_again(tmp_path):

@@ -130,6 +130,13 @@ def test_the_last_line_says_which_configuration_is_the_latest(make_result):
     assert [r.retained for r in latest.results] == [0.1] and left_out == 1
 
 
+def test_the_latest_dense_network_of_each_name_counts(make_result):
+    old, kept, new = make_result(network=0, dense="a"), make_result(network=1, dense="a"), make_result(dense="b")
+    assert old.key != new.key
+    latest, left_out = Records([old, kept, new]).latest_configuration()
+    assert latest.results == (kept, new) and left_out == 1
+
+
 def test_no_records_say_what_to_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="prune-env bench"):
         Records.read(tmp_path / "nowhere")

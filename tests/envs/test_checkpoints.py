@@ -1,5 +1,6 @@
 """Dense checkpoints: the same bits from cache and from training, safe against damage and against each other."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -7,7 +8,15 @@ import os
 import pytest
 import torch
 
-from prune_env.envs import CheckpointSpec, cache_folder, is_cached, load_checkpoint
+from prune_env.envs import (
+    CheckpointSpec,
+    cache_folder,
+    checkpoints,
+    export_checkpoint,
+    identify,
+    is_cached,
+    load_checkpoint,
+)
 from prune_env.envs.files import write_atomically
 
 SPEC = CheckpointSpec("autoencoder", {"latent_dim": 4, "dense_steps": 30}, seed=1)
@@ -47,6 +56,38 @@ def test_what_makes_a_checkpoint_is_in_its_hash(cache):
         CheckpointSpec("autoencoder", {"latent_dim": 4, "dense_steps": 30, "learning_rate": 2e-3}, seed=1),
     ):
         assert not is_cached(other)
+
+
+def test_networks_are_known_by_what_makes_them_or_by_their_tensors(cache, tmp_path, monkeypatch):
+    known = identify(SPEC)
+    assert len(known) == 16 and not is_cached(SPEC)
+    assert known != identify(CheckpointSpec("autoencoder", {"latent_dim": 4, "dense_steps": 31}, seed=1))
+    load_checkpoint(SPEC)
+    assert identify(SPEC) == known
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "9.9")
+        assert identify(SPEC) != known
+    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "shipped")
+    path = export_checkpoint(SPEC, tmp_path / "shipped")
+    shipped = identify(SPEC)
+    assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(shipped)
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    assert identify(SPEC) == shipped != known
+
+
+def test_a_copy_says_who_made_it_and_not_who_copied_it(cache, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        export_checkpoint(SPEC, tmp_path / "copy")
+    load_checkpoint(SPEC, remarks={"command": "first"})
+    path = export_checkpoint(SPEC, tmp_path / "copy", command="second", result={"score": 1})
+    said = json.loads(path.with_suffix(".json").read_text())
+    assert said["command"] == "first" and said["result"] == {"score": 1}
+    assert path.read_bytes() == next(cache.glob("*.safetensors")).read_bytes()
+    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "copy")
+    made_with = torch.__version__
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    path = export_checkpoint(SPEC, tmp_path / "again", command="third", result={"score": 2})
+    assert json.loads(path.with_suffix(".json").read_text()) == said and said["made_by"]["torch"] == made_with
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "description", "empty"])

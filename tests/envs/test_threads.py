@@ -37,13 +37,16 @@ def with_threads(number, function, *arguments):
 def watch(monkeypatch, target):
     """The numbers of threads with which the target trains and scores."""
     seen = set()
-    for name in ("training_step", "score"):
 
-        def watched(*arguments, method=getattr(target, name)):
+    def watched(method):
+        def watch_and_call(*arguments):
             seen.add(torch.get_num_threads())
             return method(*arguments)
 
-        monkeypatch.setattr(target, name, watched)
+        return watch_and_call
+
+    for name in ("training_step", "score"):
+        monkeypatch.setattr(target, name, watched(getattr(target, name)))
     return seen
 
 
