@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from prune_env.envs.checkpoints import CheckpointSpec, export_checkpoint, history, is_cached, load_checkpoint
+from prune_env.envs.checkpoints import (
+    CheckpointSpec,
+    export_checkpoint,
+    history,
+    identify,
+    is_cached,
+    load_checkpoint,
+)
 from prune_env.envs.dense import Look
 from prune_env.envs.files import canonical_json, write_atomically
 from prune_env.parallel import map_unordered
 from prune_env.targets import Target
+
+_NOT_KNOWN = "not known: the network was in the cache"
 
 
 @dataclass(frozen=True)
@@ -41,10 +51,27 @@ def pretrain(
     Returns:
         For each network, in the order of `specs`, what is in its "result.json": label, seed, steps, seconds of
         training, what the look that was kept said, and score and metrics on test data.
+
+    Raises:
+        ValueError: If `out` holds networks of another configuration; nothing has been trained or written by then.
     """
+    _claim(out, specs)
     tasks = [_Task(spec, label, out, command) for spec, label in specs]
     results = dict(map_unordered(_pretrain_one, tasks, jobs, "dense networks"))
     return [results[label] for _, label in specs]
+
+
+def _claim(out: Path, specs: Sequence[tuple[CheckpointSpec, str]]) -> None:
+    """Write into the folder what it is for; it may be for fewer of the same networks so far."""
+    path = out / "config.json"
+    config = json.loads(canonical_json({label: {"network": identify(spec), **asdict(spec)} for spec, label in specs}))
+    held = json.loads(path.read_text()) if path.is_file() else {}
+    if any(config.get(label) != network for label, network in held.items()):
+        raise ValueError(
+            f"{out} holds networks of another configuration ({path}); give another folder with --out, or delete it to "
+            "start anew"
+        )
+    write_atomically(path, canonical_json(config).encode())
 
 
 def _pretrain_one(task: _Task) -> tuple[str, dict[str, Any]]:
@@ -54,8 +81,12 @@ def _pretrain_one(task: _Task) -> tuple[str, dict[str, Any]]:
         learner = load_checkpoint(task.spec)
     else:
         with _Log(folder, task.label, task.spec.make_target()) as log:
-            learner = load_checkpoint(task.spec, progress=False, watcher=log)
+            learner = load_checkpoint(task.spec, progress=False, watcher=log, remarks={"command": task.command})
     looks = history(task.spec)
+    if looks and not any(folder.glob("events.out.tfevents.*")):  # trained before, or elsewhere
+        with _Log(folder, task.label, learner.target) as log:
+            for look in looks:
+                log.write(look)
     kept = max(looks, key=lambda look: look.value) if looks else None
     result = {
         "label": task.label,
@@ -66,7 +97,7 @@ def _pretrain_one(task: _Task) -> tuple[str, dict[str, Any]]:
         "test_score": learner.target.score(learner.model, "test"),
         **{f"test_{name}": value for name, value in learner.target.metrics(learner.model, "test").items()},
     }
-    export_checkpoint(task.spec, folder, command=task.command, result=result)
+    export_checkpoint(task.spec, folder, command=_NOT_KNOWN, result=result)
     write_atomically(folder / "result.json", canonical_json(result).encode())
     return task.label, result
 
@@ -92,5 +123,9 @@ class _Log:
             f"{self._label}: step {look.step:,} of {self._steps:,}, {look.seconds:.0f} s, loss {look.loss:.4g}, "
             f"{name} {look.value:.4g} (best {best:.4g})"
         )
+        self.write(look)
+
+    def write(self, look: Look) -> None:
+        """To TensorBoard alone."""
         for key, value in {"loss": look.loss, **look.numbers}.items():
             self._writer.add_scalar(f"dense/{key}", value, look.step)

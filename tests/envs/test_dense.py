@@ -1,12 +1,22 @@
 """Dense training: the best look is kept, and a killed training goes on as if nothing had happened."""
 
 import itertools
+import json
 import math
 
 import pytest
 import torch
 
-from prune_env.envs import CheckpointSpec, DenseTrainingError, checkpoints, dense, history, is_cached, load_checkpoint
+from prune_env.envs import (
+    CheckpointSpec,
+    DenseTrainingError,
+    checkpoints,
+    dense,
+    history,
+    is_cached,
+    load_checkpoint,
+    pretraining,
+)
 from prune_env.envs.checkpoints import make_learner
 from prune_env.envs.dense import train_dense
 from prune_env.envs.pretraining import pretrain
@@ -84,7 +94,10 @@ def test_divergence_is_told():
 
 @pytest.mark.parametrize(
     ("said", "message"),
-    [({"score": math.nan}, r"by step 20 \(the look at it says score = nan\)"), ({"score": 1.0, "x": math.inf}, "x = inf")],
+    [
+        ({"score": math.nan}, r"by step 20 \(the look at it says score = nan\)"),
+        ({"score": 1.0, "x": math.inf}, "x = inf"),
+    ],
 )
 def test_a_look_that_is_not_finite_is_divergence_at_once(monkeypatch, said, message):
     looks = iter([{"score": 0.0}, said])
@@ -121,6 +134,45 @@ def test_what_could_not_be_written_is_not_lost(cache, monkeypatch):
     seen = []
     load_checkpoint(SPEC, watcher=lambda look, _: seen.append(look.step))
     assert seen == [45] and is_cached(SPEC) and not list(cache.glob("*.partial"))
+
+
+# ---------------------------------------------------------------------- pretrain
+def test_a_folder_of_other_networks_is_refused(tmp_path, monkeypatch):
+    out, options = tmp_path / "out", TINY | {"dense_steps": 10, "starts": 2}
+
+    def run(folder=out, seeds=(0,), **changes):
+        specs = [(CheckpointSpec("tdmpc", options | changes, seed), f"seed={seed}") for seed in seeds]
+        return pretrain(specs, folder)
+
+    first = run()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    refused = [{"dense_steps": 20}, {"starts": 3}, {"seeds": (1,)}]
+    with monkeypatch.context() as patch:
+        patch.setattr(pretraining, "load_checkpoint", lambda *_, **__: pytest.fail("a network was trained"))
+        for changes in refused:
+            with pytest.raises(ValueError, match=r"another configuration .* --out"):
+                run(**changes)
+    assert run() == first
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert run(seeds=(0, 1))[0] == first[0]  # more of the same
+
+
+def test_a_network_from_the_cache_is_logged_and_keeps_its_origin(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def copy(name, command, spec=SPEC):
+        pretrain([(spec, "seed=0")], tmp_path / name, command=command)
+        (description,) = (path for path in (tmp_path / name / "seed=0").glob("*.json") if path.name != "result.json")
+        return json.loads(description.read_text())
+
+    first = copy("first", "a command")
+    assert first["command"] == "a command" and copy("second", "another") == first
+    log = EventAccumulator(str(tmp_path / "second" / "seed=0")).Reload()
+    logged = {event.step: event.value for event in log.Scalars("dense/return")}
+    assert logged == pytest.approx({look.step: look.value for look in history(SPEC)})
+    other = CheckpointSpec("tdmpc", TINY | {"dense_steps": 10})
+    load_checkpoint(other)
+    assert copy("third", "another", other)["command"] == "not known: the network was in the cache"
 
 
 def test_shipped_checkpoints_are_found_verified_and_fit_every_torch(tmp_path, monkeypatch, caplog):
