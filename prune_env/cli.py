@@ -111,7 +111,8 @@ def pretrain(
 ) -> None:
     """Train dense networks of a target, several at once; run the same command again to go on after a kill.
 
-    They go into the cache, where environments find them; logs, copies and results go into the folder.
+    They go into the cache, where environments find them; logs, copies and results go into the folder, which belongs to
+    one configuration.
 
     Args:
         target: Name of a registered target, see `prune-env list`.
