@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from prune_env.benchmark.statistics import Interval
 from prune_env.papers.cuts import AFTER_CUT, DIGITS, MNIST, PENDULUM, depends_on
 from prune_env.papers.damage import GRADIENTS, MEASURES, NORMS, PREDICTORS, STAGES, correlations, damage, unique
-from prune_env.papers.intervals import above, entry, over_seeds, written
+from prune_env.papers.intervals import above, entry, over_seeds, unanimous, written
 from prune_env.papers.page import markdown_table
+from prune_env.papers.permutations import CHANCE, permutation_p
 from prune_env.papers.study import Claim, Job, Rows, Study, Verdict
 
 _NAMES = list(PREDICTORS)
@@ -42,8 +43,9 @@ class Damage(Study):
             "as the environment does by default, scored, and scored again after fine-tuning. *Damage* is the retained "
             "score on test data of the dense network after the same repair and fine-tuning, less that of the cut one. "
             "Every predictor is read off the dense network. Spearman's correlation is taken across the groups of a "
-            "network, averaged over ratios, and then over seeds, with the 95 % interval of a bootstrap over seeds "
-            "(of so few it tends to be too narrow).\n\n"
+            "network, averaged over ratios, and then over seeds, with Student's 95 % interval over seeds. However many "
+            "seeds there are, a network has few groups: *p* is how often exchanged groups, the same exchange in all "
+            "seeds and ratios, would correlate as much.\n\n"
             f"Networks: {listed}."
         )
         return text + ("\n\nThe quick setting has fewer ratios and seeds, and no MNIST." if quick else "")
@@ -103,19 +105,26 @@ class Damage(Study):
             for stage in STAGES:
                 per_ratio = correlations(rows, target, stage)
                 found, single = over_seeds(per_ratio.mean(axis=1)), per_ratio.mean(axis=0)
-                best, tied = winner(found)
+                best, tied = winner(per_ratio.mean(axis=1))
+                chances = chance_of(rows, target, stage)
                 text = f"**{target}, {stage}: {PREDICTORS[best]} wins**"
                 text += f", tied with {', '.join(PREDICTORS[name] for name in tied)}." if tied else ", untied."
                 ratios = unique(rows, "ratio")
-                header = ["predictor", "rank correlation with damage", *(f"at {ratio:.0%}" for ratio in ratios)]
+                header = ["predictor", "rank correlation with damage", "p", *(f"at {ratio:.0%}" for ratio in ratios)]
                 lines = [
-                    [PREDICTORS[_NAMES[p]], written(entry(found, p)), *(f"{c:.2f}" for c in single[:, p])]
+                    [
+                        PREDICTORS[_NAMES[p]],
+                        written(entry(found, p)),
+                        f"{chances[_NAMES[p]]:.2g}",
+                        *(f"{c:.2f}" for c in single[:, p]),
+                    ]
                     for p in np.argsort(-found.value, kind="stable")
                 ]
                 parts += [text, markdown_table(header, lines)]
         rule = (
-            "The winner has the highest mean correlation; whoever's interval overlaps the winner's is tied with it. "
-            '"Chance" is a random number for each group, and cannot win.'
+            "The winner has the highest mean correlation; tied with it is whose difference from it, paired by seed, "
+            'has an interval that reaches 0. "Chance" is a random number for each group, and cannot win. '
+            "What is said of *removed channels* is their sum, and knows the ratio; everything else does not."
         )
         return "\n\n".join([rule, *parts, "Mean damage of each group", _damage_table(rows)])
 
@@ -134,56 +143,71 @@ def _settings(quick: bool) -> tuple[dict[str, tuple[dict[str, Any], int, int]], 
     }, (0.25, 0.5, 0.75)
 
 
-def winner(found: Interval) -> tuple[str, list[str]]:
-    """The predictor with the highest mean correlation, and those whose intervals overlap its own.
+def winner(values: np.ndarray) -> tuple[str, list[str]]:
+    """The predictor with the highest mean correlation, and those that are not behind it for certain.
 
     Args:
-        found: Mean correlations and their bounds, each [P]; without bounds all are tied.
+        values: Correlations, [N, P].
     """
-    best = max(_COMPETING, key=lambda p: found.value[p])
-    tied = [p for p in _COMPETING if p != best and not found.high[p] < found.low[best]]
+    best = max(_COMPETING, key=lambda p: values[:, p].mean())
+    behind = over_seeds(values[:, [best]] - values)
+    tied = [p for p in _COMPETING if p != best and not behind.low[p] > 0]
     return _NAMES[best], [_NAMES[p] for p in tied]
+
+
+def chance_of(rows: Rows, target: str, stage: str) -> dict[str, float]:
+    """The p-value of every predictor; see `permutation_p`."""
+    chosen = [row for row in rows if row["target"] == target and row["stage"] == stage]
+    groups = len(unique(chosen, "group"))
+
+    def table(column: str) -> np.ndarray:
+        return np.array([row[column] for row in chosen], dtype=float).reshape(-1, groups)
+
+    return {name: permutation_p(table(name), table("damage")) for name in PREDICTORS}
 
 
 def _claims(rows: Rows, target: str) -> list[Claim]:
     by_stage = [correlations(rows, target, stage).mean(axis=1) for stage in STAGES]  # [N, P] each
+    chances = [chance_of(rows, target, stage) for stage in STAGES]
     claims = []
     for name, label in MEASURES.items():
         found = [over_seeds(values[:, _NAMES.index(name)]) for values in by_stage]
+        ps = [chance[name] for chance in chances]
+        said = [f"{written(interval)}, p = {p:.2g}," for interval, p in zip(found, ps, strict=True)]
         claims.append(
             Claim(
                 f"A group's importance ({label}) is a signal of what may be removed.",
-                f"{target}: {_stages(found)}",
-                unanimous([above(interval) for interval in found]),
+                f"{target}: {_stages(said)}",
+                unanimous([_beyond_chance(interval, p) for interval, p in zip(found, ps, strict=True)]),
                 "Rank correlation of importance with damage across groups, right after the cut and after fine-tuning: "
-                "agrees if both intervals lie above 0, disagrees if both lie below 0",
+                f"agrees if both intervals lie above 0 and both p below {CHANCE}, disagrees if below 0 and p as small",
             )
         )
     leads = [over_seeds(_mean_of(values, GRADIENTS) - _mean_of(values, NORMS)) for values in by_stage]
-    best = [PREDICTORS[winner(over_seeds(values))[0]] for values in by_stage]
+    best = [PREDICTORS[winner(values)[0]] for values in by_stage]
     claims.append(
         Claim(
             "Norms often fail to capture the significance that gradients see.",
-            f"{target}: gradient and Fisher less the norms {_stages(leads)}; best of all: {' and '.join(best)}",
+            f"{target}: gradient and Fisher less the norms {_stages([written(lead) for lead in leads])}; best of all: "
+            f"{' and '.join(best)}",
             unanimous([above(interval) for interval in leads]),
-            "Mean rank correlation of gradient and Fisher with damage, less that of mean |w| and RMS w, paired by "
-            "seed: agrees if both intervals lie above 0, disagrees if both lie below 0",
+            "Mean rank correlation of gradient and Fisher with damage, less that of mean |w|, RMS w and the channels' "
+            "L1 and L2 norms, paired by seed: agrees if both intervals lie above 0, disagrees if both lie below 0",
         )
     )
     return claims
+
+
+def _beyond_chance(interval: Interval, p: float) -> Verdict:
+    return above(interval) if p < CHANCE else "cannot be decided"
 
 
 def _mean_of(values: np.ndarray, names: Iterable[str]) -> np.ndarray:
     return values[:, [_NAMES.index(name) for name in names]].mean(axis=1)
 
 
-def _stages(found: Sequence[Interval]) -> str:
-    return ", ".join(f"{written(interval)} {stage}" for interval, stage in zip(found, STAGES, strict=True))
-
-
-def unanimous(verdicts: Sequence[Verdict]) -> Verdict:
-    """What all say, if they say the same."""
-    return verdicts[0] if len(set(verdicts)) == 1 else "cannot be decided"
+def _stages(found: Sequence[str]) -> str:
+    return ", ".join(f"{words} {stage}" for words, stage in zip(found, STAGES, strict=True))
 
 
 def _damage_table(rows: Rows) -> str:

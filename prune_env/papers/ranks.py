@@ -1,6 +1,6 @@
 """Statistics of importance by rank alone: nothing here changes if a measure is scaled or its logarithm is taken.
 
-Letters: E epochs, G groups, N seeds, K settings of a network.
+Letters: E epochs, G groups.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
-from prune_env.benchmark.statistics import Interval, bootstrap_interval
 from prune_env.papers.study import Row, Rows
 
 Array = NDArray[np.float64]
@@ -99,22 +98,3 @@ def crossovers(values: Array, hold: int = HOLD) -> list[tuple[int, int, int]]:
                         found.append((epoch, i, j))
                     present = new
     return sorted(found)
-
-
-def mean_interval(strata: Sequence[Sequence[float]], seed: int = 0) -> Interval:
-    """Mean over settings of means over seeds, with the 95 % interval of a bootstrap over seeds within settings.
-
-    Args:
-        strata: The values of every setting.
-        seed: Of the bootstrap.
-    """
-    scores = np.full((max(map(len, strata)), len(strata)), np.nan)
-    for k, values in enumerate(strata):
-        scores[: len(values), k] = values
-    value, low, high = bootstrap_interval(scores, _mean_of_means, np.random.default_rng(seed))
-    return Interval(float(value), float(low), float(high))
-
-
-def _mean_of_means(scores: Array) -> Array:
-    """[R, N, K] -> [R]."""
-    return np.asarray(np.nanmean(scores, axis=-2).mean(axis=-1))

@@ -13,8 +13,8 @@ FIG1, FIG2 = FIGURES[:2]
 
 def steady(network, seed):
     """Earlier groups matter more, throughout."""
-    noise = 0.01 * np.random.default_rng(seed).random((network.epochs, 4))
-    return np.array([8.0, 4.0, 2.0, 1.0]) + noise
+    noise = 0.01 * np.random.default_rng(seed).random((network.epochs, 5))
+    return np.array([16.0, 8.0, 4.0, 2.0, 1.0]) + noise
 
 
 def turning(network, seed):
@@ -34,11 +34,11 @@ def family(known_rows, values, networks, coupling=0):
 
 
 @pytest.mark.parametrize(("values", "verdict"), [(steady, "disagrees"), (turning, "agrees")])
-def test_crossovers_decide_whether_importance_shifts(known_rows, values, verdict):
+def test_the_change_of_order_decides_whether_importance_shifts(known_rows, values, verdict):
     rows = FIG1.data(family(known_rows, values, autoencoders(True)), quick=True)
     claims = FIG1.claims(rows, quick=True)
     assert [c.verdict for c in claims[:4]] == [verdict] * 4
-    assert ("0.00 [0.00, 0.00]" if values is steady else "1.00 [1.00, 1.00]") in claims[0].measured
+    assert ("end: 1.00 [1.00, 1.00]" if values is steady else "end: -1.00 [-1.00, -1.00]") in claims[0].measured
 
 
 def test_bayes_is_judged_by_its_tau_with_the_gradient(known_rows):
@@ -65,7 +65,7 @@ def test_figures_show_their_part_of_the_trajectories(known_rows):
         (r["setting"] for r in FIG1.data(everything, True)), key=[n.setting for n in networks].index
     )
     rings = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert {float(line.get_xdata()[0]) for line in rings} == {networks[-1].shown / 2 + 1} and len(rings) == 6
+    assert {float(line.get_xdata()[0]) for line in rings} == {networks[-1].shown / 2 + 1} and len(rings) == 10
 
 
 def test_pages_and_jobs_are_shared():
@@ -99,11 +99,11 @@ def test_a_static_network_whose_first_group_couples(tested):
     assert by_name == {"rank": {1.0}, "position": {-1.0}, "tau": {1.0}}
 
 
-def test_a_network_that_turns_round_and_whose_third_group_couples(tested):
-    rows, verdicts = tested(turning, coupling=2)
+def test_a_network_that_turns_round_and_whose_fourth_group_couples(tested):
+    rows, verdicts = tested(turning, coupling=3)
     assert verdicts[0] == {"disagrees"} and verdicts[2] == {"agrees"}
     assert {r["value"] for r in rows if r["statistic"] == "tau"} == {-1.0}
-    assert all(1 < r["value"] < 4 for r in rows if r["statistic"] == "rank")
+    assert all(1.5 < r["value"] < 5 for r in rows if r["statistic"] == "rank")
 
 
 def test_one_seed_decides_nothing(known_rows):

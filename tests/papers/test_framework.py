@@ -87,7 +87,7 @@ def test_the_files_of_a_study(log, tmp_path):
         "page.md",
     ]
     assert (folder / "data.csv").read_text() == (
-        "seed,square,third,double\n1,1,0.333333333,2\n2,4,0.666667,8\n3,9,1,18\n"
+        "seed,square,third,double\n1,1,0.333333333,2\n2,4,0.666666667,8\n3,9,1,18\n"
     )
     page = (folder / "page.md").read_text()
     assert page.startswith("# Squares\n\nLarge.\n")

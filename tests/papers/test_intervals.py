@@ -1,24 +1,35 @@
 import numpy as np
 import pytest
+from scipy.stats import sem
+from scipy.stats import t as student
 
 from prune_env.benchmark.statistics import Interval
-from prune_env.papers.intervals import above, below, over_seeds, written
+from prune_env.papers.intervals import above, all_of, below, over_seeds, over_settings, unanimous, written
 
 
-def test_the_interval_holds_the_mean_and_stays_within_the_seeds():
+def test_the_interval_is_students():
     values = np.array([[1.0, 0.0], [2.0, 0.0], [6.0, 0.0]])
     found = over_seeds(values)
     assert found.value.tolist() == [3.0, 0.0]
-    assert 1.0 <= found.low[0] < 3.0 < found.high[0] <= 6.0
+    low, high = student.interval(0.95, 2, loc=3.0, scale=sem(values[:, 0]))
+    assert (found.low[0], found.high[0]) == pytest.approx((low, high))
     assert (found.low[1], found.high[1]) == (0.0, 0.0)
-    assert [part.tolist() for part in over_seeds(values)] == [part.tolist() for part in found]
 
 
-def test_a_function_of_the_mean_is_resampled_as_a_whole():
-    curves = np.array([[1.0, 0.5], [0.0, 1.0], [0.5, 0.75]])  # each of another maximum than their mean
-    found = over_seeds(curves, lambda mean: mean.max(axis=1))
-    assert found.value == 0.75
-    assert found.low < 0.75 < found.high == 1.0
+def test_of_three_seeds_nineteen_intervals_in_twenty_hold_the_truth():
+    draws = np.random.default_rng(0).normal(size=(3, 4000))
+    found = over_seeds(draws)
+    assert np.mean((found.low < 0) & (found.high > 0)) == pytest.approx(0.95, abs=0.01)
+
+
+def test_the_interval_over_settings_is_of_seeds_within_them():
+    strata = np.random.default_rng(0).normal(loc=[[0], [5], [9]], size=(4000, 3, 3))
+    found = [over_settings(values) for values in strata[:1000]]
+    assert np.mean([f.low < 14 / 3 < f.high for f in found]) == pytest.approx(0.95, abs=0.02)
+    assert over_settings([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]) == (0.5, 0.5, 0.5)  # settings differ, seeds do not
+    one = [0.0, 1.0, 5.0]
+    assert over_settings([one]) == pytest.approx(tuple(over_seeds(one)))
+    assert np.isnan(over_settings([[0.0, 1.0, 2.0], [1.0, 2.0]]).low)
 
 
 def test_two_seeds_decide_nothing():
@@ -26,6 +37,12 @@ def test_two_seeds_decide_nothing():
     assert found.value == 1.0 and np.isnan(found.low) and np.isnan(found.high)
     assert above(found) == below(found) == "cannot be decided"
     assert written(found) == "1.00"
+
+
+def test_a_statement_of_parts_needs_all_of_them():
+    yes, no, open_ = "agrees", "disagrees", "cannot be decided"
+    assert [all_of(v) for v in ([yes, yes], [yes, open_], [open_, no], [yes, no])] == [yes, open_, no, no]
+    assert [unanimous(v) for v in ([yes, yes], [yes, open_], [no, no], [yes, no])] == [yes, open_, no, open_]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from prune_env.papers.ranks import (
     crossovers,
     curves,
     lagged_tau,
-    mean_interval,
     networks,
     position_correlation,
     rank,
@@ -59,15 +58,6 @@ def test_correlation_with_position():
 
 def test_a_fifth_of_the_epochs_is_warm_up():
     assert after_warm_up(np.arange(10)).tolist() == [2, 3, 4, 5, 6, 7, 8, 9]
-
-
-def test_the_interval_is_over_seeds_within_settings():
-    value, low, high = mean_interval([[0.0, 0.0, 0.0], [1.0, 1.0]])  # settings differ, seeds do not
-    assert value == low == high == 0.5
-    value, low, high = mean_interval([[0.0, 1.0, 2.0]])
-    assert value == 1 and low < 0.5 and high > 1.5
-    assert mean_interval([[0.0, 1.0, 2.0]]) == (value, low, high)
-    assert np.isnan(mean_interval([[0.0], [1.0]]).low)
 
 
 def test_rows_of_networks_become_curves(known_rows):
