@@ -18,7 +18,7 @@ VERDICTS = {"agrees", "disagrees", "cannot be decided"}
 def test_reproduce_all_quick(tmp_path):
     environment = {**os.environ, "PRUNE_ENV_CACHE": str(tmp_path / "cache"), "PRUNE_ENV_DATA": str(tmp_path / "data")}
     command = [str(Path(sys.executable).parent / "prune-env"), "reproduce", "all", "--quick"]
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=2400)
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=900)
     out = tmp_path / "runs" / "papers"
     assert sorted(p.name for p in out.iterdir()) == sorted([*STUDIES, "README.md"])
     index = (out / "README.md").read_text()
