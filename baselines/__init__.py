@@ -26,10 +26,12 @@ from baselines.threshold import (
     global_l2,
     global_l2_relative,
 )
+from baselines.trial import BestHeuristic
 
 __all__ = [
     "HEURISTICS",
     "Bayes",
+    "BestHeuristic",
     "CMAESSearch",
     "CombinedProduct",
     "CombinedSum",

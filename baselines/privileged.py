@@ -32,6 +32,16 @@ class Privileged:
         """Look at this network from now on; called by the benchmark before every action."""
         self._view = view
 
+    def attached(self) -> NetworkView:
+        """The network to look at.
+
+        Raises:
+            RuntimeError: If there is none.
+        """
+        if self._view is None:
+            raise RuntimeError("a privileged policy needs attach(env.unwrapped.view) before predict()")
+        return self._view
+
     def ratios(self, view: NetworkView) -> np.ndarray:
         """The ratios [G] for the network as it stands."""
         raise NotImplementedError(f"{type(self).__name__} must implement ratios(view)")
@@ -54,6 +64,4 @@ class Privileged:
         Raises:
             RuntimeError: If no network was attached.
         """
-        if self._view is None:
-            raise RuntimeError("a privileged policy needs attach(env.unwrapped.view) before predict()")
-        return np.clip(self.ratios(self._view), 0.0, self.max_ratio).astype(np.float32), state
+        return np.clip(self.ratios(self.attached()), 0.0, self.max_ratio).astype(np.float32), state

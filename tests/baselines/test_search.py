@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines import CMAESSearch, RandomSearch
+from baselines import HEURISTICS, BestHeuristic, CMAESSearch, RandomSearch
 
 
 class View:
@@ -140,3 +140,32 @@ def test_cma_es_finds_the_optimum_of_a_known_landscape(env):
         policy.attach(Landscape())
         found[kind] = Landscape().evaluate(policy.predict(None)[0])
     assert found[CMAESSearch] > max(found[RandomSearch], -0.05)
+
+
+class Watched:
+    """A view of a real network that remembers every trial."""
+
+    def __init__(self, view):
+        self._view, self.tried, self.values = view, [], []
+
+    def __getattr__(self, name):
+        return getattr(self._view, name)
+
+    def evaluate(self, ratios):
+        self.tried.append(ratios)
+        self.values.append(self._view.evaluate(ratios))
+        return self.values[-1]
+
+
+def test_the_best_heuristic_is_the_one_whose_trial_went_best(env):
+    policy = BestHeuristic(env)
+    observation, _ = env.reset(seed=0)
+    view = Watched(env.view)
+    policy.attach(view)
+    action, _ = policy.predict(observation)
+    plain = [kind(env).predict(observation)[0] for name, kind in HEURISTICS.items() if name not in ("none", "random")]
+    assert len(view.tried) == len(plain) + 4 == view.evaluations  # and four thresholds
+    np.testing.assert_array_equal(view.tried[: len(plain)], plain)
+    np.testing.assert_array_equal(action, view.tried[int(np.argmax(view.values))])
+    with pytest.raises(RuntimeError, match="attach"):
+        BestHeuristic(env).predict(observation)
