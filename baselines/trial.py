@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from baselines.allocation import AMOUNT
-from baselines.heuristics import HEURISTICS, NoPruning, Random
+from baselines.heuristics import HEURISTICS, Heuristic, NoPruning, Random
 from baselines.privileged import Privileged
 from baselines.threshold import global_fisher, global_fisher_relative, global_l2, global_l2_relative
 from prune_env.envs import PruningEnv
@@ -49,5 +49,6 @@ class BestHeuristic(Privileged):
         view = self.attached()
         for threshold in self._thresholds:
             threshold.attach(view)
-        tried = [heuristic.predict(observation)[0] for heuristic in (*self._plain, *self._thresholds)]
+        heuristics: list[Heuristic | Privileged] = [*self._plain, *self._thresholds]
+        tried = [heuristic.predict(observation)[0] for heuristic in heuristics]
         return tried[int(np.argmax([view.evaluate(ratios) for ratios in tried]))], state

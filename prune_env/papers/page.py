@@ -42,7 +42,13 @@ def write_study(
         parts += ["## Numbers", table]
     parts += ["## How this was made", _provenance(jobs, done, seeds, command)]
     write_atomically(folder / "page.md", ("\n\n".join(parts) + "\n").encode())
-    said = {"title": study.title, "command": command, "quick": quick, "claims": [asdict(claim) for claim in claims]}
+    said = {
+        "title": study.title,
+        "command": command,
+        "quick": quick,
+        "made_with": _made_with(jobs, done),
+        "claims": [asdict(claim) for claim in claims],
+    }
     write_atomically(folder / _CLAIMS, json.dumps(said, indent=1).encode())
     return claims
 
@@ -106,8 +112,13 @@ def _cell(value: Value) -> Value:
     return f"{value:.9g}" if isinstance(value, float) else value
 
 
+def _made_with(jobs: Sequence[Job], done: Mapping[str, Done]) -> list[dict[str, str]]:
+    """Versions, processor and code of the rows; more than one if not all were made in one go."""
+    return [dict(pairs) for pairs in dict.fromkeys(tuple(done[job.key].made_with.items()) for job in jobs)]
+
+
 def _provenance(jobs: Sequence[Job], done: Mapping[str, Done], seeds: Sequence[int], command: str) -> str:
-    versions = dict.fromkeys(", ".join(f"{k} {v}" for k, v in done[job.key].made_with.items()) for job in jobs)
+    versions = [", ".join(f"{name} {version}" for name, version in made.items()) for made in _made_with(jobs, done)]
     lines = [f"Command: `{command}`", f"Seeds: {', '.join(map(str, seeds))}", *(f"Made with: {v}" for v in versions)]
     made = [
         (f"`{job.key}`", job.function.__name__, f"`{json.dumps(dict(job.arguments), sort_keys=True)}`") for job in jobs

@@ -1,0 +1,70 @@
+"""The committed results are those of the present code: some of them are made again, bit for bit."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from prune_env.papers.cuts import DIGITS, PENDULUM
+from prune_env.papers.damage import damage
+from prune_env.papers.networks import autoencoders, controllers
+from prune_env.papers.sparsity_sweep import PLAIN, sparsity_sweep
+from prune_env.papers.trajectory import trajectory
+from prune_env.provenance import made_with
+from prune_env.targets.data import DataError
+
+COMMITTED = Path(__file__).parents[2] / "docs" / "papers"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def committed(study, **wanted):
+    """The committed rows that have these values; skips where other versions or processors made them."""
+    for made in json.loads((COMMITTED / study / "claims.json").read_text())["made_with"]:
+        here = made_with()
+        if any(made[name] != here[name] for name in ("torch", "numpy", "processor")):
+            pytest.skip(f"made with {made}; another processor or version rounds differently")
+    with (COMMITTED / study / "data.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if all(row[k] == str(v) for k, v in wanted.items())]
+    assert rows
+    return rows
+
+
+def same(rows, expected):
+    for row, said in zip(rows, expected, strict=True):
+        for name, value in row.items():
+            assert (f"{value:.9g}" if isinstance(value, float) else str(value)) == said[name], name
+
+
+@pytest.mark.parametrize(("study", "family"), [("fig1", autoencoders), ("fig3", controllers)])
+def test_trajectories(study, family):
+    network = family(quick=False)[0]
+    try:
+        rows = trajectory(network.target, network.setting, network.options, seed=0, epochs=3)
+    except DataError as error:
+        pytest.skip(str(error))
+    expected = committed(study, kind="importance", setting=network.setting, seed=0)
+    rows = [row for row in rows if row["kind"] == "importance"]
+    same(rows, expected[: len(rows)])
+
+
+def test_damage():
+    expected = committed("damage", target="autoencoder, digits", seed=0, ratio=0.5)
+    same(damage("autoencoder, digits", DIGITS, seed=0, ratio=0.5, steps=100), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "network"), [("autoencoder, digits", DIGITS), ("TD-MPC, pendulum", PENDULUM)], ids=["digits", "pendulum"]
+)
+def test_sparsity_reward(name, network):
+    expected = committed("sparsity-reward", target=name, seed=0, policy="l2", way=PLAIN, sparsity=0.4)
+    same(sparsity_sweep(name, network, 0, PLAIN, "l2", (0.4,), steps=100), expected)
