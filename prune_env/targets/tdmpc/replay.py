@@ -35,6 +35,9 @@ class Episodes:
         return self.rewards.sum(1)
 
 
+_COUNTS = ("lived", "updates", "parameters", "collected")
+
+
 class Replay:
     """The last episodes, drawn from with equal chances, and the generator that draws.
 
@@ -51,6 +54,7 @@ class Replay:
         lived: Episodes that were ever put in.
         updates: How often it was learnt from.
         parameters: Size of the controller that lived through the last ones; 0 if none did.
+        collected: How many updates there had been then.
     """
 
     def __init__(
@@ -58,7 +62,7 @@ class Replay:
     ):
         self.capacity, self.horizon, self.stack, self.generator = capacity, horizon, stack, generator
         self._low, self._high = rewards
-        self.lived = self.updates = self.parameters = 0
+        self.lived = self.updates = self.parameters = self.collected = 0
         self._held: Episodes | None = None
 
     def __len__(self) -> int:
@@ -80,7 +84,7 @@ class Replay:
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that it holds."""
-        state = {name: torch.tensor(getattr(self, name)) for name in ("lived", "updates", "parameters")}
+        state = {name: torch.tensor(getattr(self, name)) for name in _COUNTS}
         if self._held is not None:
             held, count = self._held, len(self)
             state |= {"frames": held.frames[:count], "actions": held.actions[:count], "rewards": held.rewards[:count]}
@@ -88,7 +92,8 @@ class Replay:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Hold what `state_dict` returned, for a replay with the same capacity."""
-        self.lived, self.updates, self.parameters = (int(state[x]) for x in ("lived", "updates", "parameters"))
+        for name in _COUNTS:
+            setattr(self, name, int(state[name]))
         self._held = None
         if "frames" in state:
             self._held = Episodes(*(self._room(state[name]) for name in ("frames", "actions", "rewards")))

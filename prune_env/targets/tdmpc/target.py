@@ -183,10 +183,10 @@ class TDMPC(Target):
     def _collect(self, net: ControllerNet, replay: Replay) -> None:
         """New episodes, if an epoch is over, the controller was cut or none were lived through yet."""
         recipe, size = self.recipe, sum(p.numel() for p in net.parameters())
-        over = replay.updates > 0 and replay.updates % recipe.steps_per_epoch == 0
+        over = replay.updates % recipe.steps_per_epoch == 0 and replay.updates != replay.collected
         if not over and size == replay.parameters:
             return
-        replay.parameters = size
+        replay.parameters, replay.collected = size, replay.updates
         updates = int(net.updates)
         actor = random_actor(self.task.action_dim, replay.generator)
         if updates:

@@ -155,6 +155,16 @@ def test_an_epoch_is_some_new_episodes_and_some_updates(monkeypatch):
     assert lived == [3] * 5 + [5] * 5 + [7]
 
 
+def test_the_end_of_an_epoch_is_met_once_however_often_the_replay_is_drawn_from():
+    target = TDMPC(**SMALL, first_episodes=3, episodes_per_epoch=2, steps_per_epoch=5)
+    model, optimizers, batches = learner(target)
+    train(target, model, optimizers, batches, 5)
+    for _ in range(3):  # as the repair of a cut does
+        target.loss(model, next(batches))
+    train(target, model, optimizers, batches, 1)
+    assert next(batches).lived == 5
+
+
 def test_a_trained_controller_fills_a_new_replay_by_itself():
     """After a cut nobody wants random episodes; an untrained controller has nothing better."""
     target = TDMPC(**SMALL)
