@@ -74,14 +74,14 @@ def test_the_quick_setting_does_not_judge_quality(counted):
     assert [c.verdict for c in found[-2:]] == ["cannot be decided"] * 2
 
 
-def test_table_2_finds_every_number_and_refutes_the_sum(counted):
+def test_table_2_finds_every_number_and_does_not_find_the_sum(counted):
     study = Table2()
     rows = [r for r in counted if r["network"] in ("autoencoder, latent 256", "TD-MPC")]
     found = study.claims(rows, quick=False)
-    assert [c.verdict for c in found] == ["agrees"] * 10 + ["disagrees"]
-    assert "1,518,610 of 1,548,360" in found[-1].measured
+    assert [c.verdict for c in found] == ["agrees"] * 10 + ["cannot be decided"]
+    assert all(number in found[-1].measured for number in ("1,490,016", "1,518,610", "29,750"))
     wrong = [{**r, "parameters": 1} if r["name"] == "pi.0" else r for r in rows]
-    assert [c.verdict for c in study.claims(wrong, quick=False)].count("disagrees") == 2
+    assert [c.verdict for c in study.claims(wrong, quick=False)].count("disagrees") == 1
     assert study.table(rows, quick=False).count("\n") == 7 + 15 + 1
     assert study.draw(rows, quick=False) is not None
 
