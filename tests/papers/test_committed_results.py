@@ -9,11 +9,10 @@ import torch
 
 from prune_env.papers.cuts import DIGITS, PENDULUM
 from prune_env.papers.damage import damage
-from prune_env.papers.networks import autoencoders, controllers
+from prune_env.papers.networks import controllers
 from prune_env.papers.sparsity_sweep import PLAIN, sparsity_sweep
 from prune_env.papers.trajectory import trajectory
 from prune_env.provenance import made_with
-from prune_env.targets.data import DataError
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "papers"
 pytestmark = pytest.mark.slow
@@ -45,14 +44,10 @@ def same(rows, expected):
             assert (f"{value:.9g}" if isinstance(value, float) else str(value)) == said[name], name
 
 
-@pytest.mark.parametrize(("study", "family"), [("fig1", autoencoders), ("fig3", controllers)])
-def test_trajectories(study, family):
-    network = family(quick=False)[0]
-    try:
-        rows = trajectory(network.target, network.setting, network.options, seed=0, epochs=3)
-    except DataError as error:
-        pytest.skip(str(error))
-    expected = committed(study, kind="importance", setting=network.setting, seed=0)
+def test_trajectories():
+    network = controllers(quick=False)[0]
+    rows = trajectory(network.target, network.setting, network.options, seed=0, epochs=3)
+    expected = committed("fig3", kind="importance", setting=network.setting, seed=0)
     rows = [row for row in rows if row["kind"] == "importance"]
     same(rows, expected[: len(rows)])
 
