@@ -329,13 +329,9 @@ def reproduce(
         jobs: Processes; by default one for each core.
         seeds: By default those of each study.
     """
-    from prune_env.papers import StudyError
     from prune_env.papers import reproduce as run
 
-    try:
-        claims = run(names, out, quick=quick, jobs=jobs or cores(), seeds=seeds)
-    except StudyError as error:
-        raise ValueError(str(error)) from None
+    claims = run(names, out, quick=quick, jobs=jobs or cores(), seeds=seeds)
     table = Table("study", "the paper says", "verdict", box=box.SIMPLE_HEAD)
     for name, made in claims.items():
         for claim in made:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 _PACKAGE = Path(__file__).parent
-_VERSIONS = ("prune_env", "torch", "torch-pruning", "numpy", "scipy")
+_PACKAGES = ("prune_env", "torch", "torch-pruning", "numpy", "scipy", "gymnasium", "stable-baselines3")
 
 
 @lru_cache
@@ -39,10 +39,11 @@ def source_digest(thing: type) -> str:
         return ""
 
 
+@lru_cache
 def made_with() -> dict[str, str]:
     """Versions and processor; other ones may round differently."""
     processor = f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
-    return {"Python": platform.python_version(), **{name: version(name) for name in _VERSIONS}, "processor": processor}
+    return {"Python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, "processor": processor}
 
 
 def _hash(sources: list[str]) -> str:

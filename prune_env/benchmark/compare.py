@@ -22,6 +22,7 @@ from prune_env.benchmark.records import FILE_NAME, Failure, Key, Records, Result
 from prune_env.envs import PruningEnv, canonical_json, config_hash, identify
 from prune_env.envs.network import Pool, prepare
 from prune_env.parallel import cores, map_unordered
+from prune_env.provenance import made_with
 
 BUDGETS = (0.3, 0.5, 0.7, 0.8, 0.9)
 """The sparsities at which policies are compared."""
@@ -156,8 +157,8 @@ def _play(contest: _Contest) -> None:
             "seed": seed,
             "config_hash": contest.config_hash,
             "dense": contest.dense,
-            "versions": _versions() | _fingerprint(contest.policy),
-            "hardware": _hardware(),
+            "versions": made_with() | _fingerprint(contest.policy),
+            "hardware": f"{cores()} cores, {platform.system()} {platform.release()}",
         }
         try:
             policy = make_policy(contest.policy, env)
@@ -207,14 +208,3 @@ def _fingerprint(policy: str) -> dict[str, str]:
     """What tells a saved policy from another one at the same path; nothing for policies by name."""
     path = Path(policy)
     return {"model": hashlib.sha256(path.read_bytes()).hexdigest()[:16]} if path.is_file() else {}
-
-
-@lru_cache(maxsize=1)
-def _versions() -> dict[str, str]:
-    packages = ("prune_env", "torch", "numpy", "gymnasium", "stable-baselines3", "torch-pruning")
-    return {package: version(package) for package in packages}
-
-
-@lru_cache(maxsize=1)
-def _hardware() -> str:
-    return f"{platform.machine()}, {cores()} cores, {platform.system()} {platform.release()}"

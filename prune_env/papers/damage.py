@@ -1,17 +1,17 @@
 """Does importance predict damage? Every group cut alone, and what was known of it before the cut.
 
-Letters: G groups, W channels of all groups, N seeds, K ratios, P predictors, R resamples.
+Letters: G groups, W channels of all groups, N seeds, K ratios, P predictors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from prune_env.importance import bayes_importance
+from prune_env.papers.correlation import rank_correlation
 from prune_env.papers.cuts import AFTER_CUT, AFTER_TUNING, Subject, subject
 from prune_env.papers.study import Row, Rows
 
@@ -125,20 +125,15 @@ def correlations(rows: Rows, target: str, stage: str) -> np.ndarray:
     """
     chosen = [row for row in rows if row["target"] == target and row["stage"] == stage]
     seeds, ratios = unique(chosen, "seed"), unique(chosen, "ratio")
-    result = np.empty((len(seeds), len(ratios), len(PREDICTORS)))
-    for n, seed in enumerate(seeds):
-        for k, ratio in enumerate(ratios):
-            cuts = [row for row in chosen if row["seed"] == seed and row["ratio"] == ratio]
-            suffered = [row["damage"] for row in cuts]
-            result[n, k] = [rank_correlation([row[name] for row in cuts], suffered) for name in PREDICTORS]
-    return result
+    known = np.stack([table(chosen, name) for name in PREDICTORS], axis=1)  # [N * K, P, G]
+    suffered = table(chosen, "damage")[:, None]
+    return rank_correlation(known, suffered).reshape(len(seeds), len(ratios), len(PREDICTORS))
 
 
-def rank_correlation(first: Sequence[Any], second: Sequence[Any]) -> float:
-    """Spearman's correlation; 0 if either is constant."""
-    if len(set(first)) < 2 or len(set(second)) < 2:
-        return 0.0
-    return float(spearmanr(first, second).statistic)
+def table(rows: Rows, column: str) -> np.ndarray:
+    """A column of rows of one target and stage, by seed, ratio and group: [N * K, G]."""
+    ordered = sorted(rows, key=lambda row: (row["seed"], row["ratio"]))  # stable: groups keep their order
+    return np.array([row[column] for row in ordered], dtype=float).reshape(-1, len(unique(rows, "group")))
 
 
 def unique(rows: Rows, column: str) -> list[Any]:

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from prune_env.benchmark.statistics import Interval
+from prune_env.papers.correlation import CHANCE, permutation_p
 from prune_env.papers.cuts import AFTER_CUT, DIGITS, MNIST, PENDULUM, depends_on
-from prune_env.papers.damage import GRADIENTS, MEASURES, NORMS, PREDICTORS, STAGES, correlations, damage, unique
+from prune_env.papers.damage import GRADIENTS, MEASURES, NORMS, PREDICTORS, STAGES, correlations, damage, table, unique
 from prune_env.papers.intervals import above, entry, over_seeds, unanimous, written
 from prune_env.papers.page import markdown_table
-from prune_env.papers.permutations import CHANCE, permutation_p
 from prune_env.papers.study import Claim, Job, Rows, Study, Verdict
 
 _NAMES = list(PREDICTORS)
@@ -158,12 +158,7 @@ def winner(values: np.ndarray) -> tuple[str, list[str]]:
 def chance_of(rows: Rows, target: str, stage: str) -> dict[str, float]:
     """The p-value of every predictor; see `permutation_p`."""
     chosen = [row for row in rows if row["target"] == target and row["stage"] == stage]
-    groups = len(unique(chosen, "group"))
-
-    def table(column: str) -> np.ndarray:
-        return np.array([row[column] for row in chosen], dtype=float).reshape(-1, groups)
-
-    return {name: permutation_p(table(name), table("damage")) for name in PREDICTORS}
+    return {name: permutation_p(table(chosen, name), table(chosen, "damage")) for name in PREDICTORS}
 
 
 def _claims(rows: Rows, target: str) -> list[Claim]:

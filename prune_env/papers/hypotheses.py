@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 
 from prune_env.benchmark.plots import AGENT_COLOURS, MARKERS
 from prune_env.benchmark.statistics import Interval
+from prune_env.papers.correlation import CHANCE, permutation_p, rank_correlation
 from prune_env.papers.intervals import below, over_seeds, unanimous, written
 from prune_env.papers.networks import Network, autoencoders, controllers, trajectory_jobs
 from prune_env.papers.page import markdown_table
-from prune_env.papers.permutations import CHANCE, permutation_p
 from prune_env.papers.ranks import (
     HOLD,
     WARM_UP,
@@ -27,7 +27,6 @@ from prune_env.papers.ranks import (
     lagged_tau,
     network_of,
     networks,
-    position_correlation,
     rank,
 )
 from prune_env.papers.shifting import WINDOW, merge_twins, shift_statistics, shifting_claim
@@ -161,7 +160,7 @@ def _statistics(network: Network, rows: Rows, measure: str) -> Rows:
     statistics = {
         "rank": own,
         "normalised rank": (len(groups) - own) / (len(groups) - 1),
-        "position": position_correlation(values.mean(axis=0), _positions(rows, groups)),
+        "position": float(rank_correlation(values.mean(axis=0), _positions(rows, groups))),
         **shift_statistics(groups, all_values),
     }
     target, setting, seed = network_of(rows[0])

@@ -5,11 +5,9 @@ Letters: E epochs, G groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import rankdata
 
 from prune_env.papers.study import Row, Rows
 
@@ -51,13 +49,6 @@ def after_warm_up(values: Array) -> Array:
 def rank(values: Array) -> Array:
     """1 for the most important group, G for the least, [..., G]; equal groups share the mean."""
     return np.asarray(rankdata(-values, axis=-1))
-
-
-def position_correlation(values: Array, positions: Sequence[float]) -> float:
-    """Spearman's correlation of importance [G] with position: -1 where earlier groups matter more throughout."""
-    if np.ptp(values) == 0:  # a constant has no order to correlate
-        return 0.0
-    return float(spearmanr(values, positions).statistic)
 
 
 def tau(first: Array, second: Array) -> Array:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from prune_env.envs import DenseTrainingError
 from prune_env.papers import registry
 from prune_env.papers.page import is_of_full_setting, write_index, write_study
 from prune_env.papers.study import Claim
 from prune_env.papers.work import Done, run_jobs
 from prune_env.parallel import single_threaded
-
-
-class StudyError(RuntimeError):
-    """Some jobs of a study failed; the message says which, and why. All other studies are written."""
 
 
 def reproduce(
@@ -39,7 +36,7 @@ def reproduce(
 
     Raises:
         ValueError: If a name is unknown (the known ones are listed), or if the quick setting would overwrite the full.
-        StudyError: At the end, if jobs failed.
+        DenseTrainingError: At the end, if networks diverged: which, and why. All other studies are written.
     """
     studies = registry.select(list(names))
     for study in studies:
@@ -64,7 +61,9 @@ def reproduce(
     if failures:
         listed = "; ".join(f"{key}: {failure}" for key, failure in failures.items())
         missing = [s.name for s in studies if s.name not in claims]
-        raise StudyError(f"{len(failures)} jobs failed, so {', '.join(missing)} could not be written ({listed})")
+        raise DenseTrainingError(
+            f"{len(failures)} jobs failed, so {', '.join(missing)} could not be written ({listed})"
+        )
     return {study.name: claims[study.name] for study in studies}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from prune_env.envs import DenseTrainingError
 from prune_env.groups import Surgeon, discover
 from prune_env.groups.description import Group
 from prune_env.importance import MEASURES, CosineL1, ImportanceTracker
@@ -73,7 +74,7 @@ def trajectory(target: str, setting: str, options: Mapping[str, Any], seed: int,
     for epoch in range(1, epochs + 1):
         loss = train(made, model, optimizers, batches, made.steps_per_epoch, observers)
         if not math.isfinite(loss):
-            raise FloatingPointError(f"{target}, {setting}, seed {seed} diverged in epoch {epoch}")
+            raise DenseTrainingError(f"{target}, {setting}, seed {seed} diverged in epoch {epoch}")
         values = torch.cat([tracker.groups(), corrected.groups()[-1:]]).T.tolist()
         rows += [
             {"kind": "importance", **network, "group": name, "epoch": epoch, **dict(zip(COLUMNS, value, strict=True))}

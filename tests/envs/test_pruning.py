@@ -11,7 +11,6 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
-import prune_env
 from prune_env.envs import ENVIRONMENTS, OBJECTIVES, PruningEnv
 from prune_env.envs.observation import FORMS
 from prune_env.targets import Target
@@ -374,54 +373,6 @@ def test_class_docstring_has_the_standard_headings():
             "Version History",
         )
     ]
-
-
-def test_registration_is_idempotent():
-    prune_env.envs.register_environments()
-    assert gym.spec("PruneEnv/Autoencoder-v0").entry_point == "prune_env.envs.pruning:PruningEnv"
-    assert gym.make("prune_env:PruneEnv/Autoencoder-v0", **QUICK) is not None
-
-
-STANDS_FOR = {
-    "PruneEnv/Autoencoder-v0": {"data": "digits"},
-    "PruneEnv/AutoencoderMNIST-v0": {"data": "mnist"},
-    "PruneEnv/TDMPCPendulum-v0": {"task": "pendulum", "observation": "state"},
-    "PruneEnv/TDMPCPendulumPixels-v0": {"task": "pendulum", "observation": "pixels"},
-    "PruneEnv/TDMPCCartpole-v0": {"task": "cartpole-swingup", "observation": "state"},
-    "PruneEnv/TDMPCCartpolePixels-v0": {"task": "cartpole-swingup", "observation": "pixels"},
-    "PruneEnv/Pruning-v0": {},
-}
-
-
-@pytest.mark.parametrize("env_id", ENVIRONMENTS)
-def test_options_of_the_target_are_added_to_what_the_id_stands_for(env_id):
-    mine = {"controller": "policy"} if "TDMPC" in env_id else {"hidden_layers": 2}
-    target = make_or_skip(env_id, target_options=mine).unwrapped.network.learner.target
-    assert STANDS_FOR[env_id].items() <= target.settings().items()
-    assert all(getattr(target, name) == value for name, value in mine.items())
-
-
-@pytest.mark.parametrize(
-    ("env_id", "arguments", "message"),
-    [
-        ("PruneEnv/Autoencoder-v0", {"data": "mnist"}, "data='mnist' contradicts .* data='digits'"),
-        ("PruneEnv/Autoencoder-v0", {"target_options": {"data": "mnist"}}, "data='mnist' contradicts"),
-        ("PruneEnv/TDMPCPendulum-v0", {"task": "cartpole-swingup"}, "task='cartpole-swingup' contradicts"),
-        ("PruneEnv/TDMPCCartpole-v0", {"target_options": {"task": "pendulum"}}, "task='pendulum' contradicts"),
-        (
-            "PruneEnv/TDMPCPendulum-v0",
-            {"target_options": {"observation": "pixels"}},
-            "observation='pixels' contradicts",
-        ),
-    ],
-)
-def test_an_option_that_contradicts_the_id_is_refused(env_id, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        gym.make(env_id, **arguments)
-
-
-def test_an_option_that_repeats_what_the_id_stands_for_is_fine(make):
-    assert make(data="digits").unwrapped.pool.options["data"] == "digits"
 
 
 def test_options_of_the_wrong_kind_are_named():

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from prune_env.papers.cuts import AFTER_CUT, AFTER_TUNING, Subject
-from prune_env.papers.damage import PREDICTORS, correlations, damage, rank_correlation
+from prune_env.papers.damage import PREDICTORS, correlations, damage
 from prune_env.papers.damage_study import Damage, winner
 
 TINY = {"target": "autoencoder", "data": "digits", "latent_dim": 4, "hidden_layers": 1, "dense_steps": 200}
@@ -29,12 +29,6 @@ def made_up(seeds, better="gradient", worse="bayes"):
         for stage in (AFTER_CUT, AFTER_TUNING)
         for g, name in enumerate("abcde")
     ]
-
-
-def test_rank_correlation():
-    assert rank_correlation([1, 2, 3, 4], [10, 20, 40, 30]) == pytest.approx(0.8)
-    assert rank_correlation([1, 2, 3], [-1, -8, -9]) == pytest.approx(-1)
-    assert rank_correlation([1, 1, 1], [1, 2, 3]) == 0
 
 
 def test_correlations_are_taken_across_groups_of_each_network():

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from prune_env.papers import Claim, Job, Study, StudyError, registry, reproduce
+from prune_env.envs import DenseTrainingError
+from prune_env.papers import Claim, Job, Study, registry, reproduce
 from prune_env.papers.page import markdown_table, to_csv
 from prune_env.papers.work import read_done, rows_path, run_jobs
 
@@ -20,7 +21,7 @@ def squares(seed, log):
 
 
 def diverges(seed):
-    raise FloatingPointError(f"seed {seed} diverged")
+    raise DenseTrainingError(f"seed {seed} diverged")
 
 
 def doomed(seed):
@@ -139,7 +140,7 @@ def test_a_network_that_diverges_leaves_the_other_studies_whole(monkeypatch, tmp
 
     log = tmp_path / "log"
     monkeypatch.setattr(registry, "STUDIES", {"diverging": Diverging(log), "squares": Squares(log)})
-    with pytest.raises(StudyError, match=r"3 jobs failed, so diverging could not be written .*seed 1 diverged"):
+    with pytest.raises(DenseTrainingError, match=r"3 jobs failed, so diverging could not be written .*seed 1 diverged"):
         reproduce(["all"], tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["README.md", "squares"]
 

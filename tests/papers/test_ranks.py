@@ -10,7 +10,6 @@ from prune_env.papers.ranks import (
     curves,
     lagged_tau,
     networks,
-    position_correlation,
     rank,
     tau,
 )
@@ -48,12 +47,6 @@ def test_tau_at_a_lag():
     values = np.array([[1, 2, 3], [1, 2, 3], [3, 2, 1], [3, 2, 1]], dtype=float)
     assert lagged_tau(values, 1) == pytest.approx((1 - 1 + 1) / 3)
     assert lagged_tau(values, 2) == pytest.approx(-1)
-
-
-def test_correlation_with_position():
-    assert position_correlation(np.array([4.0, 3, 2, 1]), [1, 2, 3, 4]) == pytest.approx(-1)
-    assert position_correlation(np.array([1.0, 3, 2, 4]), [1, 2, 3, 4]) == pytest.approx(0.8)
-    assert position_correlation(np.ones(4), [1, 2, 3, 4]) == 0
 
 
 def test_a_fifth_of_the_epochs_is_warm_up():

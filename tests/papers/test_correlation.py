@@ -1,4 +1,4 @@
-"""Permutation tests against the obvious ones."""
+"""Rank correlations and permutation tests against SciPy and the obvious ones."""
 
 from itertools import permutations
 
@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from prune_env.papers.permutations import permutation_p
+from prune_env.papers.correlation import permutation_p, rank_correlation
+
+
+def test_rank_correlation_is_spearmans():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        one, other = rng.integers(0, 5, size=(2, 7))
+        assert rank_correlation(one, other) == pytest.approx(spearmanr(one, other).statistic)
+    assert rank_correlation([1, 2, 3, 4], [10, 20, 40, 30]) == pytest.approx(0.8)
+    assert rank_correlation([[1, 1, 1], [1, 2, 3]], [1, 2, 3]).tolist() == pytest.approx([0, 1])
 
 
 def test_every_order_of_a_few_groups_is_tried():

@@ -1,4 +1,4 @@
-"""Whether a rank correlation across a handful of groups could be chance: groups are exchanged, in all networks alike.
+"""Rank correlation across a handful of groups, and whether it could be chance.
 
 Letters: M networks and cuts, G groups, R permutations.
 """
@@ -10,12 +10,19 @@ from itertools import permutations
 from math import factorial
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
+
+Array = NDArray[np.float64]
 
 CHANCE = 0.05
 """A correlation that as many permutations or more would give is not told from chance."""
 _MOST = 10_000
+
+
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> Array:
+    """Spearman's correlation of values [..., G] and [..., G], [...]; 0 where either is constant."""
+    return np.asarray((_standardised(first) * _standardised(second)).sum(axis=-1))
 
 
 def permutation_p(predictor: ArrayLike, outcome: ArrayLike) -> float:
@@ -32,24 +39,22 @@ def permutation_p(predictor: ArrayLike, outcome: ArrayLike) -> float:
         Share of permutations (all of them for up to seven groups, else `_MOST` random ones) whose mean correlation is
         at least as far from 0.
     """
-    first, second = _standardised(predictor), _standardised(outcome)
-    table = np.einsum("mg,mh->gh", np.broadcast_to(first, np.broadcast_shapes(first.shape, second.shape)),
-                      np.broadcast_to(second, np.broadcast_shapes(first.shape, second.shape)))  # fmt: skip
-    orders = _orders(table.shape[0])
-    found = np.abs(table[np.arange(table.shape[0]), orders].sum(axis=1))
+    first, second = np.broadcast_arrays(_standardised(predictor), _standardised(outcome))
+    table = first.T @ second  # of it, a permutation takes one entry in each row
+    found = np.abs(table[np.arange(len(table)), _orders(len(table))].sum(axis=1))
     return float(np.mean(found >= abs(np.trace(table)) - 1e-9))
 
 
-def _standardised(values: ArrayLike) -> np.ndarray:
-    """Ranks with mean 0 and length 1, so that products are Spearman's correlations; those of a constant are 0."""
-    ranks = np.atleast_2d(rankdata(np.asarray(values, dtype=float), axis=-1))
+def _standardised(values: ArrayLike) -> Array:
+    """Ranks with mean 0 and length 1, so that products are correlations; those of a constant are 0."""
+    ranks = rankdata(np.asarray(values, dtype=float), axis=-1)
     ranks = ranks - ranks.mean(axis=-1, keepdims=True)
     length = np.linalg.norm(ranks, axis=-1, keepdims=True)
     return np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0)
 
 
 @lru_cache
-def _orders(groups: int) -> np.ndarray:
+def _orders(groups: int) -> NDArray[np.int64]:
     """Permutations of the groups, [R, G], the identity first."""
     if factorial(groups) <= _MOST:
         return np.array(list(permutations(range(groups))))
