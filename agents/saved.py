@@ -20,8 +20,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
-from agents.settings import algorithm
-from prune_env.envs import PruningEnv, canonical_json, write_atomically
+from prune_env.agents.settings import algorithm
+from prune_env.envs import PruningEnv
+from prune_env.storage import canonical_json, write_atomically
 
 _EPSILON = 1e-8
 _CLIP = 10.0

@@ -11,7 +11,7 @@ from stable_baselines3 import DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from agents.policies import GroupPolicy
+from prune_env.agents.policies import GroupPolicy
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC, "td3": TD3, "ddpg": DDPG}
 POLICIES: dict[str, str | type[ActorCriticPolicy]] = {"MlpPolicy": "MlpPolicy", "GroupPolicy": GroupPolicy}
@@ -30,7 +30,7 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
 
 def load_hyperparams(name: str, env_id: str) -> dict[str, Any]:
     """Hyperparameters of an algorithm for an environment id, else its defaults; {} if there is no file for it."""
-    path = files("agents") / "hyperparams" / f"{name}.yml"
+    path = files("prune_env.agents") / "hyperparams" / f"{name}.yml"
     if not path.is_file():
         return {}
     blocks = yaml.safe_load(path.read_text())

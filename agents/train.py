@@ -18,14 +18,15 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor, VecNormalize
 
 import prune_env
-from agents.callbacks import Checkpoints, ProgressBar, PruningScalars, evaluation
-from agents.imitation import imitate
-from agents.policies import GroupPolicy
-from agents.saved import read_description, restore_normaliser, save_agent
-from agents.settings import algorithm, load_hyperparams, parse_schedule, policy_class
-from prune_env.envs import PruningEnv, canonical_json, write_atomically
-from prune_env.envs.network import prepare
+from prune_env.agents.callbacks import Checkpoints, ProgressBar, PruningScalars, evaluation
+from prune_env.agents.imitation import imitate
+from prune_env.agents.policies import GroupPolicy
+from prune_env.agents.saved import read_description, restore_normaliser, save_agent
+from prune_env.agents.settings import algorithm, load_hyperparams, parse_schedule, policy_class
+from prune_env.dense.pool import prepare
+from prune_env.envs import PruningEnv
 from prune_env.parallel import cores, single_threaded
+from prune_env.storage import canonical_json, write_atomically
 
 _CALIBRATION_RESETS = 256  # dense networks looked at before training, to standardise what a GroupPolicy reads
 _log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def train_agent(
     """Train an agent and return the path of its `model.zip`; a run that was killed goes on where it was saved last.
 
     Args:
-        algo: Name of an algorithm, see `agents.settings.ALGORITHMS`.
+        algo: Name of an algorithm, see `prune_env.agents.ALGORITHMS`.
         env_id: Id of the environment.
         out: Folder of the run: model, learning curve (`evaluations.npz`) and TensorBoard logs.
         env_options: Arguments of the environment.

@@ -1,8 +1,8 @@
 """Heuristic competitors: plain ones that read the observation, privileged ones that see or try the network."""
 
-from baselines.allocation import allocate, standardise, threshold_widths
-from baselines.depgraph import DepGraph, depgraph_global, depgraph_local
-from baselines.heuristics import (
+from prune_env.baselines.allocation import allocate, standardise, threshold_widths
+from prune_env.baselines.depgraph import DepGraph, depgraph_global, depgraph_local
+from prune_env.baselines.heuristics import (
     HEURISTICS,
     Bayes,
     CombinedProduct,
@@ -17,16 +17,16 @@ from baselines.heuristics import (
     Random,
     Uniform,
 )
-from baselines.privileged import Privileged
-from baselines.search import CMAESSearch, RandomSearch, Search
-from baselines.threshold import (
+from prune_env.baselines.privileged import Privileged
+from prune_env.baselines.search import CMAESSearch, RandomSearch, Search
+from prune_env.baselines.threshold import (
     GlobalThreshold,
     global_fisher,
     global_fisher_relative,
     global_l2,
     global_l2_relative,
 )
-from baselines.trial import BestHeuristic
+from prune_env.baselines.trial import BestHeuristic
 
 __all__ = [
     "HEURISTICS",

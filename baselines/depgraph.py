@@ -12,8 +12,8 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from baselines.allocation import AMOUNT
-from baselines.privileged import Privileged
+from prune_env.baselines.allocation import AMOUNT
+from prune_env.baselines.privileged import Privileged
 from prune_env.envs import NetworkView, PruningEnv
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from baselines.allocation import AMOUNT, allocate, standardise
+from prune_env.baselines.allocation import AMOUNT, allocate, standardise
 from prune_env.envs import PruningEnv
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from baselines.allocation import AMOUNT
+from prune_env.baselines.allocation import AMOUNT
 from prune_env.envs import NetworkView, PruningEnv
 
 
@@ -29,7 +29,7 @@ class Privileged:
         self._view: NetworkView | None = None
 
     def attach(self, view: NetworkView) -> None:
-        """Look at this network from now on; called by the benchmark before every action."""
+        """Evaluation at this network from now on; called by the benchmark before every action."""
         self._view = view
 
     def attached(self) -> NetworkView:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from baselines.privileged import Privileged
+from prune_env.baselines.privileged import Privileged
 from prune_env.envs import NetworkView, PruningEnv
 
 

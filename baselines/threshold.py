@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from baselines.allocation import AMOUNT, threshold_widths
-from baselines.privileged import Privileged
+from prune_env.baselines.allocation import AMOUNT, threshold_widths
+from prune_env.baselines.privileged import Privileged
 from prune_env.envs import NetworkView, PruningEnv
 
 

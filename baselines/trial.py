@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from baselines.allocation import AMOUNT
-from baselines.heuristics import HEURISTICS, Heuristic, NoPruning, Random
-from baselines.privileged import Privileged
-from baselines.threshold import global_fisher, global_fisher_relative, global_l2, global_l2_relative
+from prune_env.baselines.allocation import AMOUNT
+from prune_env.baselines.heuristics import HEURISTICS, Heuristic, NoPruning, Random
+from prune_env.baselines.privileged import Privileged
+from prune_env.baselines.threshold import global_fisher, global_fisher_relative, global_l2, global_l2_relative
 from prune_env.envs import PruningEnv
 
 _THRESHOLDS = (global_l2, global_l2_relative, global_fisher, global_fisher_relative)

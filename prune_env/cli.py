@@ -1,4 +1,4 @@
-"""The command `prune-env`: list, groups, pretrain, train, eval, bench, report, film, demo, reproduce."""
+"""The command `prune-env`: list, groups, pretrain, train, eval, bench, report, video, demo, reproduce."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from prune_env.envs import ENVIRONMENTS, OBJECTIVES, DenseTrainingError
+from prune_env.dense import DenseTrainingError
+from prune_env.envs import ENVIRONMENTS, OBJECTIVES
 from prune_env.importance import CRITERIA
 from prune_env.parallel import cores, single_threaded
 from prune_env.targets import DataError, known_targets, make_target
@@ -41,7 +42,7 @@ THRESHOLDS = ("global-l2", "global-l2-rel", "global-fisher", "global-fisher-rel"
 @app.command(name="list")
 def list_names() -> None:
     """Show what there is: environments, targets, policies, algorithms, objectives and criteria."""
-    from agents.settings import ALGORITHMS
+    from prune_env.agents.settings import ALGORITHMS
     from prune_env.benchmark import known_policies
 
     table = Table("kind", "names", show_lines=True)
@@ -69,7 +70,7 @@ def groups(target: Name, options: Options = ()) -> None:
     import torch
 
     from prune_env.groups import discover
-    from prune_env.groups.table import group_rows
+    from prune_env.groups.summary import group_rows
 
     made = make_target(target, **_parse(options))
     model = made.build(torch.Generator().manual_seed(0))
@@ -93,7 +94,7 @@ def compare_groups(out: Path = Path("docs/groups")) -> None:
     Args:
         out: Folder of the table, as Markdown and CSV.
     """
-    from prune_env.benchmark.table1 import write_table1
+    from prune_env.studies.component_aware.group_counts import write_table1
 
     write_table1(out)
     _console.print((out / "table1.md").read_text(), markup=False, highlight=False)
@@ -121,13 +122,13 @@ def pretrain(
         split: Which pool, "train" or "held_out".
         out: Folder of logs, copies and results.
         jobs: Processes; by default one for each core.
-        options: Options of the target, e.g. task=cartpole-swingup observation=pixels.
+        options: Options of the target, e.g. task=cartpole-swingup obs=pixels.
     """
-    from prune_env.benchmark.curves import plot_dense_training
+    from prune_env.benchmark.dense_curves import plot_dense_training
     from prune_env.benchmark.plots import save_figure
-    from prune_env.envs import CheckpointSpec, Pool
-    from prune_env.envs.checkpoints import history
-    from prune_env.envs.pretraining import pretrain as pretrain_all
+    from prune_env.dense import CheckpointSpec, Pool
+    from prune_env.dense.checkpoints import training_history
+    from prune_env.dense.pretrain import pretrain as pretrain_all
 
     single_threaded()
     parsed = _parse(options)
@@ -141,7 +142,7 @@ def pretrain(
     rows = pretrain_all(specs, out, jobs or cores(), shlex.join(["prune-env", *sys.argv[1:]]))
     _print_rows(rows)
     (out / "results.json").write_text(json.dumps(rows, indent=1) + "\n")
-    if curves := {label: looks for spec, label in specs if (looks := history(spec))}:
+    if curves := {label: evaluations for spec, label in specs if (evaluations := training_history(spec))}:
         picture, _ = save_figure(plot_dense_training(curves, make_target(target, **parsed).unit), out / "curves")
         _console.print(f"learning curves: {picture}", soft_wrap=True)
     _console.print(f"tensorboard --logdir {out}", style="dim", soft_wrap=True)
@@ -174,7 +175,7 @@ def train(
         seed: Of the agent.
         options: Further arguments of the environment and of the target, e.g. steps_per_round=60 observation=importance.
     """
-    from agents import train_agent
+    from prune_env.agents import train_agent
 
     single_threaded()
     folder = out or Path("runs") / algo
@@ -271,10 +272,10 @@ def report(folder: tyro.conf.Positional[Path]) -> None:
 
 
 @app.command
-def film(
+def video(
     policy: Name,
     env: str = "PruneEnv/TDMPCPendulum-v0",
-    out: Path = Path("runs/film.gif"),
+    out: Path = Path("runs/video.gif"),
     budget: float = 0.5,
     network: int = 0,
     seed: int = 0,
@@ -291,11 +292,11 @@ def film(
         seed: Of the episode's batches.
         options: Further arguments of the environment and of the target.
     """
-    from prune_env.benchmark.film import film as make_film
+    from prune_env.benchmark.video import video as make_film
 
     single_threaded()
     path = make_film(policy, env, out, budget=budget, network=network, seed=seed, env_options=_parse(options))
-    _console.print(f"film: {path}", soft_wrap=True)
+    _console.print(f"video: {path}", soft_wrap=True)
 
 
 @app.command
@@ -329,7 +330,7 @@ def reproduce(
         jobs: Processes; by default one for each core.
         seeds: By default those of each study.
     """
-    from prune_env.papers import reproduce as run
+    from prune_env.studies import reproduce as run
 
     claims = run(names, out, quick=quick, jobs=jobs or cores(), seeds=seeds)
     table = Table("study", "the paper says", "verdict", box=box.SIMPLE_HEAD)

@@ -25,8 +25,13 @@ def code_digest(*parts: str) -> str:
 
     Args:
         *parts: Files and folders, from where `prune_env` lies, e.g. "prune_env/targets" or "prune_env/training.py".
+
+    Raises:
+        FileNotFoundError: If one of them does not exist.
     """
     paths = [_PACKAGE.parent / part for part in parts]
+    if missing := [part for part, path in zip(parts, paths, strict=True) if not path.exists()]:
+        raise FileNotFoundError(f"no source code at {', '.join(missing)} beside {_PACKAGE}: its digest would be empty")
     files = sorted({file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))})
     return _hash([file.read_text() for file in files])
 

@@ -111,7 +111,7 @@ def _mean_inputs(target: Target, model: nn.Module, layers: dict[str, nn.Module],
 def _copies(surgeon: Surgeon, name: str) -> Iterator[nn.Module]:
     """The layer of that name in the model, and in every twin that has it."""
     yield surgeon.model.get_submodule(name)
-    for prefix, twin in surgeon.twins:
+    for prefix, twin in surgeon.target_networks:
         inside = name if not prefix else name.removeprefix(f"{prefix}.")
         if not prefix or inside != name:
             yield twin.get_submodule(inside)

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from prune_env.benchmark.policies import Policy, make_policy
-from prune_env.envs import PruningEnv, canonical_json
+from prune_env.envs import PruningEnv
 from prune_env.groups import Grouping, Surgeon, discover
+from prune_env.storage import canonical_json
 from prune_env.targets import Split, Target, make_target
 
 _LONG_ENOUGH = 500  # batches after which a stream that has not ended is taken to be endless
@@ -236,7 +237,7 @@ def _check_score(target: Target, model: nn.Module, report: TargetReport) -> None
 def _check_cut(target: Target, model: nn.Module, report: TargetReport) -> None:
     if report.grouping is None:
         return
-    surgeon = Surgeon(model, report.grouping, optimizers := target.optimizers(model), target.twins(model))
+    surgeon = Surgeon(model, report.grouping, optimizers := target.optimizers(model), target.target_networks(model))
     kept = torch.cat([torch.arange(g.channels) < max(1, g.channels // 2) for g in report.grouping])
 
     def cut_and_go_on() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from agents.saved import read_description
 from prune_env import cli
+from prune_env.agents.saved import read_description
 
-COMMANDS = ("list", "groups", "pretrain", "train", "eval", "bench", "report", "film", "demo", "reproduce")
+COMMANDS = ("list", "groups", "pretrain", "train", "eval", "bench", "report", "video", "demo", "reproduce")
 NETWORK = ["hidden_layers=1", "learning_rate=0.01", "dense_steps=60", "steps_per_round=2"]
 CONTEST = ["--budgets", "0.5", "--networks", "2", "--jobs", "1", "-s", *NETWORK]
 
@@ -233,7 +233,7 @@ def test_an_interrupt_says_how_to_go_on(run, monkeypatch):
     assert status == 130 and "run the same command again" in err
 
 
-# ---------------------------------------------------------------------- pretrain, film
+# ---------------------------------------------------------------------- pretrain, video
 def test_pretrain_trains_several_seeds_logs_them_and_finds_them_again(run, tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
     sizes = [
@@ -242,7 +242,7 @@ def test_pretrain_trains_several_seeds_logs_them_and_finds_them_again(run, tmp_p
         "encoder_width=8",
         "batch_size=8",
         "dense_steps=20",
-        "look_every=10",
+        "eval_every=10",
         "starts=2",
     ]
     command = ["pretrain", "tdmpc", "--seeds", 3, 4, "--jobs", 1, "-s", *sizes]
@@ -264,7 +264,7 @@ def test_pretrain_trains_several_seeds_logs_them_and_finds_them_again(run, tmp_p
 def test_film_shows_the_network_before_and_after(run):
     from PIL import Image
 
-    status, out, _ = run("film", "uniform", "--env", "PruneEnv/Autoencoder-v0", "--out", "a.gif", "-s", *NETWORK)
+    status, out, _ = run("video", "uniform", "--env", "PruneEnv/Autoencoder-v0", "--out", "a.gif", "-s", *NETWORK)
     assert status == 0 and "a.gif" in out
     with Image.open("a.gif") as picture:
         assert picture.size == (8 * 8 * 6, 2 * (2 * 8 * 6 + 22))  # eight digits above their reconstructions, twice
@@ -272,7 +272,7 @@ def test_film_shows_the_network_before_and_after(run):
 
 def test_film_of_a_controller_moves(run):
     quick = ["starts=3", "steps_per_round=0"]
-    status, _, _ = run("film", "uniform", "--out", "b.gif", "-s", *quick, 'planner={"samples": 8, "elites": 2}')
+    status, _, _ = run("video", "uniform", "--out", "b.gif", "-s", *quick, 'planner={"samples": 8, "elites": 2}')
     assert status == 0
     from PIL import Image
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import prune_env
-from agents import ALGORITHMS, load_hyperparams
+from prune_env.agents import ALGORITHMS, load_hyperparams
 from prune_env.benchmark import known_policies
 from prune_env.envs import ENVIRONMENTS
 from prune_env.testing import check_policy, check_target

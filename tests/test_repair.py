@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import prune_env  # noqa: F401
-from prune_env.envs import CheckpointSpec
-from prune_env.envs.checkpoints import make_learner
+from prune_env.dense import CheckpointSpec
+from prune_env.dense.checkpoints import fresh_train_state
 from prune_env.groups import Surgeon, discover
 from prune_env.repair import REPAIRS, CompensateMeans, RecalibrateBatchNorm
 from prune_env.targets import Target, make_target
@@ -19,8 +19,8 @@ from prune_env.training import train
 SPEC = CheckpointSpec("autoencoder", {"latent_dim": 4})
 
 
-def batches(learner, seed=0):
-    return learner.target.batches(torch.Generator().manual_seed(seed))
+def batches(train_state, seed=0):
+    return train_state.target.batches(torch.Generator().manual_seed(seed))
 
 
 def test_recalibration_is_the_mean_over_batches():
@@ -40,13 +40,13 @@ def test_recalibration_is_the_mean_over_batches():
 
 def test_recalibration_rescues_a_cut_network():
     """Right after a cut the statistics of everything behind it are wrong."""
-    learner = make_learner(SPEC)
-    train(learner.target, learner.model, learner.optimizers, batches(learner), 400)
-    keep = torch.rand(len(learner.surgeon.present), generator=torch.Generator().manual_seed(0)) > 0.15
-    learner.surgeon.cut(keep)
-    cut = learner.target.score(learner.model, "validation")
-    RecalibrateBatchNorm().after_cut(learner.target, learner.model, batches(learner, 1))
-    assert learner.target.score(learner.model, "validation") > cut
+    train_state = fresh_train_state(SPEC)
+    train(train_state.target, train_state.model, train_state.optimizers, batches(train_state), 400)
+    keep = torch.rand(len(train_state.surgeon.present), generator=torch.Generator().manual_seed(0)) > 0.15
+    train_state.surgeon.cut(keep)
+    cut = train_state.target.score(train_state.model, "validation")
+    RecalibrateBatchNorm().after_cut(train_state.target, train_state.model, batches(train_state, 1))
+    assert train_state.target.score(train_state.model, "validation") > cut
 
 
 class Small(Target):
@@ -117,14 +117,14 @@ def test_the_mean_by_hand():
 def test_slow_copies_are_mended_with_their_own_weights():
     env = gym.make("PruneEnv/TDMPCPendulum-v0", rounds=1, steps_per_round=0, starts=1).unwrapped
     env.reset(seed=0)
-    learner = env.network.learner
-    (twin,) = [module for prefix, module in learner.target.twins(learner.model) if prefix == "q1"]
+    train_state = env.network.train_state
+    (twin,) = [module for prefix, module in train_state.target.target_networks(train_state.model) if prefix == "q1"]
     before = twin[0].bias.clone()
-    keep = torch.ones(len(learner.surgeon.present), dtype=torch.bool)
-    keep[learner.surgeon.group_of == 1] = torch.arange(int(learner.surgeon.widths[1])) > 3  # of the latent
-    batch = batches(learner)
-    CompensateMeans().before_cut(learner.target, learner.surgeon, keep, batch)
-    moved = (learner.model.q1[0].bias, twin[0].bias)
+    keep = torch.ones(len(train_state.surgeon.present), dtype=torch.bool)
+    keep[train_state.surgeon.group_of == 1] = torch.arange(int(train_state.surgeon.widths[1])) > 3  # of the latent
+    batch = batches(train_state)
+    CompensateMeans().before_cut(train_state.target, train_state.surgeon, keep, batch)
+    moved = (train_state.model.q1[0].bias, twin[0].bias)
     assert not torch.equal(twin[0].bias, before)
     assert not torch.equal(moved[0], moved[1])
 

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from baselines import Random, Uniform, global_l2
+from prune_env.baselines import Random, Uniform, global_l2
 from prune_env.testing import CheckError, check_policy
 
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from prune_env.envs import CheckpointSpec
-from prune_env.envs.checkpoints import make_learner
+from prune_env.dense import CheckpointSpec
+from prune_env.dense.checkpoints import fresh_train_state
 from prune_env.training import train
 
 SPEC = CheckpointSpec("autoencoder", {"latent_dim": 4})
@@ -26,13 +26,13 @@ class Listener:
         self.events.append("surgery")
 
 
-def batches(learner, seed=0):
-    return learner.target.batches(torch.Generator().manual_seed(seed))
+def batches(train_state, seed=0):
+    return train_state.target.batches(torch.Generator().manual_seed(seed))
 
 
 def test_loop_equals_the_obvious_one():
-    learner, other = make_learner(SPEC), make_learner(SPEC)
-    mean = train(learner.target, learner.model, learner.optimizers, batches(learner), 5)
+    train_state, other = fresh_train_state(SPEC), fresh_train_state(SPEC)
+    mean = train(train_state.target, train_state.model, train_state.optimizers, batches(train_state), 5)
     other.model.train()
     losses, source = [], batches(other)
     for _ in range(5):
@@ -43,20 +43,28 @@ def test_loop_equals_the_obvious_one():
         other.optimizers[0].step()
         losses.append(loss.item())
     assert mean == pytest.approx(sum(losses) / 5, rel=1e-6)
-    for p, q in zip(learner.model.parameters(), other.model.parameters(), strict=True):
+    for p, q in zip(train_state.model.parameters(), other.model.parameters(), strict=True):
         assert torch.equal(p, q)
 
 
 def test_observers_are_told_in_order():
-    learner, first, second = make_learner(SPEC), Listener(), Listener()
+    train_state, first, second = fresh_train_state(SPEC), Listener(), Listener()
     seen = []
-    train(learner.target, learner.model, learner.optimizers, batches(learner), 2, [first, second], seen.append)
+    train(
+        train_state.target,
+        train_state.model,
+        train_state.optimizers,
+        batches(train_state),
+        2,
+        [first, second],
+        seen.append,
+    )
     assert first.events == second.events == ["backward", "step"] * 2
     assert seen == [1, 2]
 
 
 def test_measuring_does_not_change_training():
-    plain, measured = make_learner(SPEC), make_learner(SPEC)
+    plain, measured = fresh_train_state(SPEC), fresh_train_state(SPEC)
     train(plain.target, plain.model, plain.optimizers, batches(plain), 5)
     train(measured.target, measured.model, measured.optimizers, batches(measured), 5, [measured.tracker])
     assert measured.tracker.steps == 5
@@ -65,13 +73,13 @@ def test_measuring_does_not_change_training():
 
 
 def test_divergence_is_told():
-    learner = make_learner(SPEC)
-    learner.optimizers[0].param_groups[0]["lr"] = float("inf")
-    assert math.isnan(train(learner.target, learner.model, learner.optimizers, batches(learner), 3))
+    train_state = fresh_train_state(SPEC)
+    train_state.optimizers[0].param_groups[0]["lr"] = float("inf")
+    assert math.isnan(train(train_state.target, train_state.model, train_state.optimizers, batches(train_state), 3))
 
 
 def test_no_steps_no_change():
-    learner = make_learner(SPEC)
-    before = {k: v.clone() for k, v in learner.model.state_dict().items()}
-    assert train(learner.target, learner.model, learner.optimizers, batches(learner), 0) == 0.0
-    assert all(torch.equal(v, before[k]) for k, v in learner.model.state_dict().items())
+    train_state = fresh_train_state(SPEC)
+    before = {k: v.clone() for k, v in train_state.model.state_dict().items()}
+    assert train(train_state.target, train_state.model, train_state.optimizers, batches(train_state), 0) == 0.0
+    assert all(torch.equal(v, before[k]) for k, v in train_state.model.state_dict().items())

@@ -16,13 +16,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from prune_env.benchmark.play import begin, play
 from prune_env.benchmark.policies import Policy, find_policy, make_policy, policy_title
 from prune_env.benchmark.records import FILE_NAME, Failure, Key, Records, Result, append, finished_keys
-from prune_env.envs import PruningEnv, canonical_json, config_hash, identify
-from prune_env.envs.network import Pool, prepare
+from prune_env.benchmark.rollout import begin, play
+from prune_env.dense import identify
+from prune_env.dense.pool import Pool, prepare
+from prune_env.envs import PruningEnv
 from prune_env.parallel import cores, map_unordered
 from prune_env.provenance import made_with
+from prune_env.storage import canonical_json, config_hash
 
 BUDGETS = (0.3, 0.5, 0.7, 0.8, 0.9)
 """The sparsities at which policies are compared."""
@@ -178,7 +180,7 @@ def _prune(env: PruningEnv, policy: Policy, network: int, budget: float, seed: i
     info = play(env, policy, observation)
     terms = info["reward_terms"]
     retained = env.episode.retained("test")
-    dense_widths = env.network.learner.surgeon.grouping.widths
+    dense_widths = env.network.train_state.surgeon.grouping.widths
     return {
         "retained": terms["retained"],
         "retained_test": retained,

@@ -22,11 +22,11 @@ from rich.table import Table
 from rich.text import Text
 
 from prune_env.benchmark import plots
-from prune_env.benchmark.findings import headline, notes, table_rows
-from prune_env.benchmark.page import page
+from prune_env.benchmark.headline import headline, notes, table_rows
+from prune_env.benchmark.html import page
 from prune_env.benchmark.records import Records
 from prune_env.benchmark.statistics import Competition, summarise
-from prune_env.envs import write_atomically
+from prune_env.storage import write_atomically
 
 Picture = tuple[str, str, Callable[[], Figure]]
 """File name, caption, and what draws it."""

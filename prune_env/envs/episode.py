@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from prune_env.dense.pool import Network
 from prune_env.envs.action import choose_channels, project, widths_after
-from prune_env.envs.network import Network
-from prune_env.envs.objective import Terms
+from prune_env.envs.objectives import Terms
 from prune_env.importance import Criterion
 from prune_env.parallel import one_thread
 from prune_env.repair import Repair
@@ -71,7 +71,7 @@ class Episode:
         self.evaluations = 0
         """Trials that a privileged policy has asked for."""
         self.generator = generator
-        self._batches = network.learner.target.batches(generator)
+        self._batches = network.train_state.target.batches(generator)
         self._dense_cost = float(getattr(network.cost.dense, rules.budget_unit))
         self._weights = _group_weights(network, rules.component_weights)
         self.executed_ratio = np.zeros(len(self.widths))
@@ -88,7 +88,7 @@ class Episode:
     @property
     def widths(self) -> np.ndarray:
         """Present channels of each group, int [G]."""
-        return self.network.learner.surgeon.widths.numpy()
+        return self.network.train_state.surgeon.widths.numpy()
 
     @property
     def least_widths(self) -> np.ndarray:
@@ -122,7 +122,7 @@ class Episode:
     def retained(self, split: Split) -> float:
         """Retained score of the network as it stands, at least `COLLAPSED`."""
         floor, dense = self.network.score_scale(split)
-        score = self.network.learner.target.score(self.network.learner.model, split)
+        score = self.network.train_state.target.score(self.network.train_state.model, split)
         return max((score - floor) / (dense - floor), COLLAPSED) if math.isfinite(score) else COLLAPSED
 
     # ------------------------------------------------------------------ doing
@@ -144,38 +144,44 @@ class Episode:
             ratios: The action, [G].
             seed: Of the trial's own batches: nobody sees those of the real round.
         """
-        learner, generator, batches = self.network.learner, self.generator, self._batches
-        snapshot, tracker, step = learner.surgeon.snapshot(), learner.tracker.state_dict(), learner.schedule.step
+        train_state, generator, batches = self.network.train_state, self.generator, self._batches
+        snapshot, tracker, step = (
+            train_state.surgeon.snapshot(),
+            train_state.tracker.state_dict(),
+            train_state.schedule.step,
+        )
         self.evaluations += 1
         self.generator = torch.Generator().manual_seed(seed)
-        self._batches = learner.target.batches(self.generator)
+        self._batches = train_state.target.batches(self.generator)
         try:
             self._cut(self.widths_for(ratios))
             return self._train_and_score()
         finally:
-            learner.surgeon.restore(snapshot)
-            learner.tracker.load_state_dict(tracker)
-            learner.schedule.step = step
-            learner.schedule.bind()
+            train_state.surgeon.restore(snapshot)
+            train_state.tracker.load_state_dict(tracker)
+            train_state.schedule.step = step
+            train_state.schedule.bind()
             self.generator, self._batches = generator, batches
 
     def _cut(self, widths: np.ndarray) -> None:
-        learner = self.network.learner
-        values = self.rules.criterion(learner.surgeon, learner.tracker, self.generator).numpy()
-        keep = torch.from_numpy(choose_channels(values, learner.surgeon.group_of.numpy(), self.widths - widths))
+        train_state = self.network.train_state
+        values = self.rules.criterion(train_state.surgeon, train_state.tracker, self.generator).numpy()
+        keep = torch.from_numpy(choose_channels(values, train_state.surgeon.group_of.numpy(), self.widths - widths))
         begun = time.perf_counter()
-        self.rules.repair.before_cut(learner.target, learner.surgeon, keep, self._batches)
+        self.rules.repair.before_cut(train_state.target, train_state.surgeon, keep, self._batches)
         self.seconds.training += time.perf_counter() - begun
-        learner.surgeon.cut(keep)
-        for observer in learner.observers:
+        train_state.surgeon.cut(keep)
+        for observer in train_state.observers:
             observer.after_surgery(keep)
 
     def _train_and_score(self) -> float:
-        learner = self.network.learner
+        train_state = self.network.train_state
         begun = time.perf_counter()
-        self.rules.repair.after_cut(learner.target, learner.model, self._batches)
+        self.rules.repair.after_cut(train_state.target, train_state.model, self._batches)
         steps = self.rules.steps_per_round
-        loss = train(learner.target, learner.model, learner.optimizers, self._batches, steps, learner.observers)
+        loss = train(
+            train_state.target, train_state.model, train_state.optimizers, self._batches, steps, train_state.observers
+        )
         trained = time.perf_counter()
         retained = self.retained("validation") if math.isfinite(loss) else COLLAPSED
         self.seconds.training += trained - begun
@@ -200,11 +206,11 @@ class Episode:
 
 def _group_weights(network: Network, weights: Mapping[str, float]) -> np.ndarray:
     """The largest weight of each group's components, [G]; 1 for those without."""
-    components = network.learner.target.components
+    components = network.train_state.target.components
     unknown = sorted(set(weights) - set(components))
     if unknown:
         raise ValueError(f"component_weights name {unknown}; the components are {', '.join(components)}")
     if any(not 0 < weight < math.inf for weight in weights.values()):
         raise ValueError(f"component_weights must be positive and finite; got {dict(weights)}")
-    grouping = network.learner.surgeon.grouping
+    grouping = network.train_state.surgeon.grouping
     return np.array([max(weights.get(name, 1.0) for name in group.components) for group in grouping])

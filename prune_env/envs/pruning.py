@@ -12,13 +12,13 @@ import torch
 from gymnasium.spaces import Box
 from gymnasium.utils import EzPickle
 
+from prune_env.dense.pool import Network, Pool
 from prune_env.envs.action import validate_action
 from prune_env.envs.episode import Episode, Rules, Seconds
-from prune_env.envs.network import Network, Pool
-from prune_env.envs.objective import VECTOR, VECTOR_TERMS, make_objective
+from prune_env.envs.network_view import NetworkView
+from prune_env.envs.objectives import VECTOR, VECTOR_TERMS, make_objective
 from prune_env.envs.observation import columns_of, observation_space, observe
 from prune_env.envs.render import Frame, draw, show, to_text
-from prune_env.envs.view import NetworkView
 from prune_env.importance import CRITERIA
 from prune_env.parallel import one_thread
 from prune_env.repair import REPAIRS
@@ -73,7 +73,7 @@ class PruningEnv(gym.Env, EzPickle):
     | floor | sparsity while R >= `retained`, else the shortfall |
     | weighted | weighted sum of terms |
     | amc | -(1 - R) * log(MACs) |
-    | vector | the array (R, sparsity), for multi-objective learners (`reward_space`) |
+    | vector | the array (R, sparsity), for multi-objective train_states (`reward_space`) |
 
     ## Starting State
     A dense network drawn from the pool: `pool` networks of the target, which differ in seed and in the options that the
@@ -208,7 +208,7 @@ class PruningEnv(gym.Env, EzPickle):
         self._networks: dict[int, Network] = {}
         self.seconds = Seconds()
         self.network = self._load(0)
-        groups = len(self.network.learner.surgeon.grouping)
+        groups = len(self.network.train_state.surgeon.grouping)
         self.action_space = Box(0.0, max_ratio, (groups,), dtype=np.float32)
         self.observation_space = observation_space(self.columns, groups)
         self._window: Any = None
@@ -290,7 +290,7 @@ class PruningEnv(gym.Env, EzPickle):
     @property
     def group_names(self) -> tuple[str, ...]:
         """Names of the G groups."""
-        return self.network.learner.surgeon.grouping.names
+        return self.network.train_state.surgeon.grouping.names
 
     @property
     def view(self) -> NetworkView:
@@ -319,7 +319,7 @@ class PruningEnv(gym.Env, EzPickle):
         terms = self.episode.terms
         return observe(
             self.columns,
-            self.network.learner.tracker,
+            self.network.train_state.tracker,
             sparsity=terms.sparsity,
             budget_left=terms.budget - terms.budget_sparsity if terms.budget else 0.0,
             retained=terms.retained,
@@ -336,14 +336,14 @@ class PruningEnv(gym.Env, EzPickle):
         }
 
     def _frame(self) -> Frame:
-        learner = self.network.learner
+        train_state = self.network.train_state
         return Frame(
             title=f"{self.pool.target} ({self.network.label})",
             groups=self.group_names,
-            kinds=tuple(group.kind for group in learner.surgeon.grouping),
+            kinds=tuple(group.kind for group in train_state.surgeon.grouping),
             widths=self.episode.widths,
-            dense_widths=learner.surgeon.grouping.widths,
-            importance=learner.tracker.groups().numpy(),
+            dense_widths=train_state.surgeon.grouping.widths,
+            importance=train_state.tracker.groups().numpy(),
             round=self.episode.round,
             rounds=self.rules.rounds,
             terms=self.episode.terms,

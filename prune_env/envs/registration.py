@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium as gym
 
 
-def _controller(task: str, observation: str) -> dict[str, Any]:
-    return {"target": "tdmpc", "fixed_options": {"task": task, "observation": observation}}
+def _controller(task: str, obs: str) -> dict[str, Any]:
+    return {"target": "tdmpc", "fixed_options": {"task": task, "obs": obs}}
 
 
 def _autoencoder(data: str) -> dict[str, Any]:

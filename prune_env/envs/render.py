@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from prune_env.envs.objective import Terms
+from prune_env.envs.objectives import Terms
 from prune_env.importance import MEASURES
 
 

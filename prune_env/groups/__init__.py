@@ -1,9 +1,9 @@
 """What can be removed from a network: discovery, verification, surgery and cost of its pruning groups."""
 
 from prune_env.groups.cost import Cost, CostModel, count_cost
-from prune_env.groups.description import Group, Grouping, Slice
 from prune_env.groups.discovery import discover
 from prune_env.groups.surgery import Snapshot, Surgeon
+from prune_env.groups.types import Group, Grouping, Slice
 from prune_env.groups.verification import verify
 
 __all__ = [

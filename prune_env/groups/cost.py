@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prune_env.groups.description import Grouping
-from prune_env.groups.propagation import Trace, copied, following
-from prune_env.groups.sizes import weight_of
+from prune_env.groups.layer_attributes import weight_of
+from prune_env.groups.tracing.propagation import Trace, copied, following
+from prune_env.groups.types import Grouping
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _COUNTED = (nn.Linear, nn.modules.conv._ConvNd)

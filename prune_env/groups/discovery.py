@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from torch import nn
 
-from prune_env.groups.classes import Classes
-from prune_env.groups.depgraph import confirmed, proposals
-from prune_env.groups.description import Group, Grouping
-from prune_env.groups.lively import undisturbed
-from prune_env.groups.propagation import Trace, copied, propagate, tensors_of
+from prune_env.groups.torch_pruning_check import confirmed, proposals
+from prune_env.groups.tracing.equivalence import Classes
+from prune_env.groups.tracing.propagation import Trace, copied, propagate, tensors_of
+from prune_env.groups.tracing.randomize import undisturbed
+from prune_env.groups.types import Group, Grouping
 from prune_env.groups.verification import failures_of
 
 PROTECTED = "protected by the user"

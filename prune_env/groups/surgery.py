@@ -1,4 +1,4 @@
-"""Really remove channels: slice parameters, buffers, layer attributes, optimizer state and twins, and put them back.
+"""Remove channels: slice parameters, buffers, layer attributes, optimizer state, target networks; and put them back.
 
 Letters: G groups, W = sum of the *present* widths of all groups. A vector over channels is flat: all present channels
 of group 0, then of group 1, and so on.
@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prune_env.groups.description import Grouping
-from prune_env.groups.plan import Place, Positions, places_of, select
-from prune_env.groups.sizes import refresher
+from prune_env.groups.layer_attributes import refresher
+from prune_env.groups.slicing import Place, Positions, places_of, select
+from prune_env.groups.types import Grouping
 
 State = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that training and cutting change: tensors of model and twins, optimizers, present channels."""
+    """All that training and cutting change: tensors of model, target networks and optimizers; present channels."""
 
     tensors: list[Tensor]
     settings: list[list[State]]
@@ -42,8 +42,8 @@ class Surgeon:
         model: The model to cut; it must be dense, i.e. as it was when `grouping` was discovered.
         grouping: Its prunable groups.
         optimizers: Optimizers whose state follows the parameters; they keep training after a cut.
-        twins: Modules with the same tensors as (a part of) `model`, cut by the same indices: (prefix, module), where
-            `prefix` is the twin's place in the model, "" for a copy of the whole model.
+        target_networks: Modules with the same tensors as (a part of) `model`, as (prefix, module): they are cut by the
+            same indices. `prefix` is the place of that part in the model, "" for a copy of the whole model.
         min_channels: Channels that every group keeps.
 
     Attributes:
@@ -59,11 +59,11 @@ class Surgeon:
         model: nn.Module,
         grouping: Grouping,
         optimizers: Sequence[torch.optim.Optimizer] = (),
-        twins: Sequence[tuple[str, nn.Module]] = (),
+        target_networks: Sequence[tuple[str, nn.Module]] = (),
         min_channels: int = 1,
     ):
         self.model, self.grouping = model, grouping
-        self.optimizers, self.twins, self.min_channels = list(optimizers), list(twins), min_channels
+        self.optimizers, self.target_networks, self.min_channels = list(optimizers), list(target_networks), min_channels
         for optimizer in self.optimizers:
             if isinstance(optimizer, torch.optim.LBFGS):
                 raise ValueError("LBFGS keeps one history for all parameters together, which cannot be cut")
@@ -74,7 +74,7 @@ class Surgeon:
         tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
         self._positions = Positions(grouping, {name: tensor.shape for name, tensor in tensors})
         self._places = places_of(model, self._positions.cuts)
-        for prefix, twin in self.twins:
+        for prefix, twin in self.target_networks:
             self._places += self._twin_places(prefix, twin)
         cut = {id(module): module for place in self._places if place.cuts for module, _ in place.owners}
         self._refresh = [refresh for module in cut.values() if (refresh := refresher(module))]

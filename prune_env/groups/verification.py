@@ -16,12 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prune_env.groups.classes import Classes
-from prune_env.groups.description import Group, Grouping
-from prune_env.groups.labels import relabel
-from prune_env.groups.lively import enliven, undisturbed
-from prune_env.groups.propagation import MismatchError, Trace, compare, copied, expected_record, propagate, tensors_of
 from prune_env.groups.surgery import Surgeon
+from prune_env.groups.tracing.equivalence import Classes
+from prune_env.groups.tracing.labels import relabel
+from prune_env.groups.tracing.propagation import (
+    MismatchError,
+    Trace,
+    compare,
+    copied,
+    expected_record,
+    propagate,
+    tensors_of,
+)
+from prune_env.groups.tracing.randomize import randomize, undisturbed
+from prune_env.groups.types import Group, Grouping
 
 _TOLERANCE = 1e-4  # relative to the largest output; sums in another order stay a hundred times below it
 
@@ -144,7 +152,7 @@ class Permutation:
 
     def __init__(self, model: nn.Module, trace: Trace):
         self._model = model
-        self._run = enliven(model, trace)
+        self._run = randomize(model, trace)
         self._before = self._run()
         self._random = torch.Generator().manual_seed(0)
 

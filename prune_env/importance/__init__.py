@@ -3,7 +3,7 @@
 from prune_env.importance.channels import ChannelSums, group_means
 from prune_env.importance.criteria import CRITERIA, Criterion
 from prune_env.importance.measures import MEASURES, bayes_importance, gamma_update
-from prune_env.importance.schedule import CosineL1, CosineSchedule
+from prune_env.importance.regularizer import CosineL1, CosineSchedule
 from prune_env.importance.tracker import STATISTICS, ImportanceTracker
 
 __all__ = [

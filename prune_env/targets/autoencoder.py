@@ -182,7 +182,7 @@ class Autoencoder(Target):
         """Score of the predictor that answers every image with the mean training image."""
         return -self._mean_squared_error(split, self._mean_image.expand_as)
 
-    def film(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
+    def video(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
         """One picture: eight images above their reconstructions."""
         pixels = self._pixels(getattr(self._images, split)[:8])
         model.eval()

@@ -28,7 +28,7 @@ class Target:
         dense_steps: Training steps that make a dense checkpoint [steps].
         anneal_after: Share of the dense steps after which `anneal` is called.
         steps_per_epoch: Length of the epoch in which schedules count time [steps].
-        look_every: Dense training looks at the network every so many steps and keeps the best one; 0 keeps the last.
+        eval_every: Dense training looks at the network every so many steps and keeps the best one; 0 keeps the last.
         repair: What an environment does by default right after a cut; see `prune_env.repair`.
         idle: Components that a deployment leaves at home; they cost nothing.
     """
@@ -38,7 +38,7 @@ class Target:
     dense_steps: int = 1000
     anneal_after: ClassVar[float] = 0.8
     steps_per_epoch: int = 100
-    look_every: int = 0
+    eval_every: int = 0
     repair: ClassVar[str] = "batchnorm"
     idle: tuple[str, ...] = ()
 
@@ -92,7 +92,7 @@ class Target:
         optimizer.step()
         return loss.detach()
 
-    def twins(self, model: nn.Module) -> Sequence[tuple[str, nn.Module]]:
+    def target_networks(self, model: nn.Module) -> Sequence[tuple[str, nn.Module]]:
         """Modules outside the model with the tensors of a part of it, such as target networks: (prefix, module).
 
         They are cut by the same indices as the part of the model whose qualified name is `prefix`.
@@ -106,8 +106,8 @@ class Target:
         changes.
         """
 
-    def look(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
-        """Numbers that dense training logs every `look_every` steps; the best network has most of the first one.
+    def evaluation(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
+        """Numbers that dense training logs every `eval_every` steps; the best network has most of the first one.
 
         Args:
             model: The network in training.
@@ -127,13 +127,13 @@ class Target:
         """Further numbers that people of the field expect beside the score (PSNR, say)."""
         return {}
 
-    def film(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
+    def video(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
         """The model at its task, for people to look at: RGB pictures [H, W, 3], one or many.
 
         Raises:
             NotImplementedError: If there is nothing to look at.
         """
-        raise NotImplementedError(f"{type(self).__name__} has nothing to look at: implement film(model, split)")
+        raise NotImplementedError(f"{type(self).__name__} has nothing to look at: implement video(model, split)")
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides what a trained model of this target is like, as JSON; checkpoints are filed under it.

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tiny_agents import ENV_ID, OPTIONS, SMALL_PPO
 
-from agents import train_agent
 from prune_env import PruningEnv
+from prune_env.agents import train_agent
 
 
 @pytest.fixture(scope="session")

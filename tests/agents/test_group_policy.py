@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from agents.policies import GroupExtractor, GroupPolicy
+from prune_env.agents.policies import GroupExtractor, GroupPolicy
 
 G, F, H = 5, 4, 8
 

@@ -9,13 +9,13 @@ import pytest
 import yaml
 from gymnasium.spaces import Box
 
-from agents import ALGORITHMS, load_hyperparams
-from agents.settings import POLICIES, algorithm, linear_schedule, parse_schedule, policy_class
+from prune_env.agents import ALGORITHMS, load_hyperparams
+from prune_env.agents.settings import POLICIES, algorithm, linear_schedule, parse_schedule, policy_class
 from prune_env.envs import ENVIRONMENTS
 
 BESIDE = {"normalize": bool, "n_timesteps": int, "n_envs": int}  # rl-zoo keeps these next to the algorithm's own
 OURS = {"imitate"}
-FILES = sorted((path.name.removesuffix(".yml"), path) for path in (files("agents") / "hyperparams").iterdir())
+FILES = sorted((path.name.removesuffix(".yml"), path) for path in (files("prune_env.agents") / "hyperparams").iterdir())
 
 
 class Blank(gym.Env):
@@ -60,7 +60,7 @@ def test_an_environment_of_its_own_goes_before_the_default(tmp_path, monkeypatch
     text = "default: {gamma: 0.5, n_envs: 1}\nPruneEnv/Autoencoder-v0: {gamma: 0.25}\n"
     (tmp_path / "hyperparams").mkdir()
     (tmp_path / "hyperparams" / "ppo.yml").write_text(text)
-    monkeypatch.setattr("agents.settings.files", lambda package: tmp_path)
+    monkeypatch.setattr("prune_env.agents.settings.files", lambda package: tmp_path)
     assert load_hyperparams("ppo", "PruneEnv/Autoencoder-v0") == {"gamma": 0.25}
     assert load_hyperparams("ppo", "PruneEnv/Pruning-v0") == {"gamma": 0.5, "n_envs": 1}
     assert load_hyperparams("sac", "PruneEnv/Pruning-v0") == {}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tiny_agents import OPTIONS, SMALL_PPO
 
-from agents.saved import load_agent
 from prune_env import PruningEnv
+from prune_env.agents.saved import load_agent
 from prune_env.benchmark import make_policy
 
 

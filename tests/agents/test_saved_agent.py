@@ -12,10 +12,10 @@ from stable_baselines3 import PPO, TD3
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from tiny_agents import ENV_ID, NETWORK, OPTIONS
 
-from agents import EnvFactory, SavedAgent, load_agent, save_agent
-from agents.policies import GroupPolicy
-from agents.saved import read_description, restore_normaliser
 from prune_env import PruningEnv
+from prune_env.agents import EnvFactory, SavedAgent, load_agent, save_agent
+from prune_env.agents.policies import GroupPolicy
+from prune_env.agents.saved import read_description, restore_normaliser
 from prune_env.benchmark import make_policy
 from prune_env.testing import check_policy
 

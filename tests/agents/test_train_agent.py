@@ -10,9 +10,9 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.logger import Logger
 from tiny_agents import ENV_ID, OPTIONS, SMALL_PPO
 
-from agents import EnvFactory
-from agents.callbacks import PruningScalars
-from agents.saved import SavedAgent, read_description
+from prune_env.agents import EnvFactory
+from prune_env.agents.callbacks import PruningScalars
+from prune_env.agents.saved import SavedAgent, read_description
 
 SMALL_SAC = {"learning_starts": 4, "batch_size": 4, "buffer_size": 100, "gradient_steps": 1, "learning_rate": 3e-3}
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from baselines import allocate, standardise, threshold_widths
+from prune_env.baselines import allocate, standardise, threshold_widths
 
 # Whole numbers, so that equal means equal, and up to a million, so that rounding stays far away.
 IMPORTANCE = st.lists(st.integers(-1000, 1000), min_size=2, max_size=8).map(lambda v: np.array(v, dtype=float))

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import prune_env  # noqa: F401  registers the environments
-from baselines import depgraph_global, depgraph_local
-from baselines.depgraph import DepGraph
+from prune_env.baselines import depgraph_global, depgraph_local
+from prune_env.baselines.depgraph import DepGraph
 
 BUDGET = 0.5
 FACTORIES = [depgraph_global, depgraph_local]
@@ -64,7 +64,7 @@ def test_the_numbers_are_torch_prunings(env):
 
 def test_looking_leaves_the_network_alone(env):
     env.reset(seed=0)
-    model = env.network.learner.model
+    model = env.network.train_state.model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state, training = torch.get_rng_state(), model.training
     predict(depgraph_global(env), env.view)

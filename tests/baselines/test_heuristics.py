@@ -8,8 +8,8 @@ import pytest
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from baselines import HEURISTICS, CombinedSum, Random, Uniform, allocate
 from prune_env import PruningEnv
+from prune_env.baselines import HEURISTICS, CombinedSum, Random, Uniform, allocate
 from prune_env.benchmark import make_policy
 
 COLUMN = {"l1": "weight_mean", "l2": "weight_rms", "gradient": "gradient", "fisher": "fisher", "bayes": "bayes"}

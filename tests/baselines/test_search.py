@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines import HEURISTICS, BestHeuristic, CMAESSearch, RandomSearch
+from prune_env.baselines import HEURISTICS, BestHeuristic, CMAESSearch, RandomSearch
 
 
 class View:
@@ -20,17 +20,17 @@ class View:
         return -float(np.abs(ratios - 0.5).sum())
 
 
-def state_of(learner, episode):
+def state_of(train_state, episode):
     """Everything that training and cutting change, copied."""
     return copy.deepcopy(
         {
-            "model": learner.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in learner.optimizers],
-            "tracker": learner.tracker.state_dict(),
-            "schedule": learner.schedule.step,
-            "present": learner.surgeon.present,
+            "model": train_state.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in train_state.optimizers],
+            "tracker": train_state.tracker.state_dict(),
+            "schedule": train_state.schedule.step,
+            "present": train_state.surgeon.present,
             "random": episode.generator.get_state(),
-            "modes": [module.training for module in learner.model.modules()],
+            "modes": [module.training for module in train_state.model.modules()],
         }
     )
 
@@ -92,12 +92,12 @@ def test_a_search_leaves_the_network_bit_for_bit_as_it_was(env, rounds_before):
     observation, _ = env.reset(seed=0)
     for _ in range(rounds_before):  # a network that is cut already
         observation, *_ = env.step(np.full(3, 0.4))
-    before = state_of(env.network.learner, env.episode)
+    before = state_of(env.network.train_state, env.episode)
     view, policy = env.view, RandomSearch(env, evaluations=3)
     policy.attach(view)
     policy.predict(observation)
     assert view.evaluations == 3
-    assert list(differences(before, state_of(env.network.learner, env.episode))) == []
+    assert list(differences(before, state_of(env.network.train_state, env.episode))) == []
 
 
 def test_a_round_after_a_search_is_the_round_without_it(env):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from baselines import GlobalThreshold, global_fisher, global_fisher_relative, global_l2, global_l2_relative
+from prune_env.baselines import GlobalThreshold, global_fisher, global_fisher_relative, global_l2, global_l2_relative
 
 ALL = [global_l2, global_l2_relative, global_fisher, global_fisher_relative]
 
@@ -88,7 +88,7 @@ def test_the_scale_of_a_group_counts_only_in_the_raw_threshold(env):
 
 def test_looking_leaves_the_network_as_it_was(env):
     observation, _ = env.reset(seed=0)
-    model = env.network.learner.model
+    model = env.network.train_state.model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     policy = global_fisher(env)
     policy.attach(env.view)

@@ -9,13 +9,13 @@ import pytest
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agents import EnvFactory, save_agent
-from agents.policies import GroupPolicy
-from baselines import Random, RandomSearch, Uniform
 from prune_env import PruningEnv
+from prune_env.agents import EnvFactory, save_agent
+from prune_env.agents.policies import GroupPolicy
+from prune_env.baselines import Random, RandomSearch, Uniform
 from prune_env.benchmark import Failure, Result, compare, policies, register_policy
 from prune_env.benchmark.records import read
-from prune_env.envs import checkpoints
+from prune_env.dense import checkpoints
 from prune_env.targets.autoencoder import Autoencoder
 
 comparison = import_module("prune_env.benchmark.compare")  # the package gives this name to the function in it

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from baselines import Uniform
+from prune_env.baselines import Uniform
 from prune_env.benchmark import known_policies, make_policy, policies, register_policy
 from prune_env.benchmark.policies import find_policy, policy_title
 

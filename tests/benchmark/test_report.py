@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from prune_env.benchmark.findings import headline
+from prune_env.benchmark.headline import headline
 from prune_env.benchmark.records import Records, append
 from prune_env.benchmark.report import print_report, table_text, write_report
 from prune_env.benchmark.statistics import summarise

@@ -87,12 +87,13 @@ def test_a_pickled_environment_goes_the_same_way(make):
 def test_reset_restores_the_dense_network_bit_for_bit(make):
     env = make(rounds=2).unwrapped
     env.reset(seed=0)
-    learner = env.network.learner
+    train_state = env.network.train_state
 
     def everything():
-        states = [v for o in learner.optimizers for s in o.state.values() for v in s.values()]
+        states = [v for o in train_state.optimizers for s in o.state.values() for v in s.values()]
         return [
-            t.clone() for t in (*learner.model.state_dict().values(), *states, *learner.tracker.state_dict().values())
+            t.clone()
+            for t in (*train_state.model.state_dict().values(), *states, *train_state.tracker.state_dict().values())
         ]
 
     before = everything()
@@ -105,9 +106,9 @@ def test_reset_restores_the_dense_network_bit_for_bit(make):
 def test_channels_are_really_removed(make):
     env = make(rounds=1).unwrapped
     env.reset(seed=0)
-    dense = sum(p.numel() for p in env.network.learner.model.parameters())
+    dense = sum(p.numel() for p in env.network.train_state.model.parameters())
     _, _, _, _, info = env.step(np.full(7, 0.5, dtype=np.float32))
-    model = env.network.learner.model
+    model = env.network.train_state.model
     pruned = sum(p.numel() for p in model.parameters())
     assert info["reward_terms"]["sparsity"] == pytest.approx(1 - pruned / dense)
     assert model.encoder[0].out_features == info["channels"][0] == 25  # of 49
@@ -161,13 +162,13 @@ def test_observation_has_the_named_columns(make, form):
     env = make(observation=form, rounds=2, budget=0.5)
     observation, info = env.reset(seed=0)
     table = observation.reshape(len(info["groups"]), len(info["columns"]))
-    learner = env.unwrapped.network.learner
-    assert np.allclose(table[:, :3], np.log10(learner.tracker.groups().numpy()).T, atol=1e-4)
+    train_state = env.unwrapped.network.train_state
+    assert np.allclose(table[:, :3], np.log10(train_state.tracker.groups().numpy()).T, atol=1e-4)
     if form == "importance":
         assert observation.shape == (3 * 7,)
         return
     column = dict(zip(info["columns"], table.T, strict=True))
-    root = learner.model.encoder[0]
+    root = train_state.model.encoder[0]
     weights = torch.cat([root.weight.flatten(), root.bias]).detach()
     assert column["weight_mean"][0] == pytest.approx(np.log10(weights.abs().mean().item()), abs=1e-4)
     assert column["weight_rms"][0] == pytest.approx(np.log10(weights.square().mean().sqrt().item()), abs=1e-4)
@@ -194,7 +195,7 @@ def test_bad_actions_change_nothing(make, action):
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"shape|finite|ratios"):
         env.step(action)
-    assert env.episode.round == 0 and (env.episode.widths == env.network.learner.surgeon.grouping.widths).all()
+    assert env.episode.round == 0 and (env.episode.widths == env.network.train_state.surgeon.grouping.widths).all()
     env.step(np.zeros(7))
 
 
@@ -252,11 +253,11 @@ def test_stepping_after_the_end_is_an_error(make):
 def test_a_diverging_network_is_a_documented_ending(make):
     env = make(rounds=4).unwrapped
     env.reset(seed=0)
-    env.network.learner.optimizers[0].param_groups[0]["lr"] = float("inf")
+    env.network.train_state.optimizers[0].param_groups[0]["lr"] = float("inf")
     observation, reward, terminated, _, info = env.step(np.full(7, 0.2, dtype=np.float32))
     assert terminated and info["collapsed"] and info["reward_terms"]["retained"] == -1.0
     assert np.isfinite(observation).all() and observation in env.observation_space and np.isfinite(reward)
-    env.network.learner.optimizers[0].param_groups[0]["lr"] = 3e-4
+    env.network.train_state.optimizers[0].param_groups[0]["lr"] = 3e-4
     env.reset(seed=0)
     assert not env.step(np.full(7, 0.2, dtype=np.float32))[4]["collapsed"]
 
@@ -327,7 +328,7 @@ def test_trials_of_a_view_leave_no_trace(make):
 def test_nothing_in_view_scores_without_being_counted(make):
     env = make(rounds=1, budget=0.5).unwrapped
     env.reset(seed=0)
-    view, target = env.view, env.network.learner.target
+    view, target = env.view, env.network.train_state.target
     shown = {name: getattr(view, name) for name in dir(view) if not name.startswith("_")}
     assert not [name for name, value in shown.items() if isinstance(value, Target) or hasattr(value, "score")]
     model = view.copy_model().eval()
@@ -340,7 +341,11 @@ def test_protection_takes_groups_out(make):
     assert env.group_names == ("encoder.0", "encoder.3", "encoder.6")  # the latent belongs to the decoder too
     env.reset(seed=0)
     env.step(np.full(3, 0.5))
-    assert env.network.learner.model.decoder[0].out_features == env.network.learner.model.decoder[1].num_features == 19
+    assert (
+        env.network.train_state.model.decoder[0].out_features
+        == env.network.train_state.model.decoder[1].num_features
+        == 19
+    )
     assert make(protect=["encoder.3"]).unwrapped.group_names.count("encoder.3") == 0
     with pytest.raises(ValueError, match="encoder, decoder"):
         make(protect=["actor"])

@@ -19,10 +19,10 @@ def test_registration_is_idempotent():
 STANDS_FOR = {
     "PruneEnv/Autoencoder-v0": {"data": "digits"},
     "PruneEnv/AutoencoderMNIST-v0": {"data": "mnist"},
-    "PruneEnv/TDMPCPendulum-v0": {"task": "pendulum", "observation": "state"},
-    "PruneEnv/TDMPCPendulumPixels-v0": {"task": "pendulum", "observation": "pixels"},
-    "PruneEnv/TDMPCCartpole-v0": {"task": "cartpole-swingup", "observation": "state"},
-    "PruneEnv/TDMPCCartpolePixels-v0": {"task": "cartpole-swingup", "observation": "pixels"},
+    "PruneEnv/TDMPCPendulum-v0": {"task": "pendulum", "obs": "state"},
+    "PruneEnv/TDMPCPendulumPixels-v0": {"task": "pendulum", "obs": "pixels"},
+    "PruneEnv/TDMPCCartpole-v0": {"task": "cartpole-swingup", "obs": "state"},
+    "PruneEnv/TDMPCCartpolePixels-v0": {"task": "cartpole-swingup", "obs": "pixels"},
     "PruneEnv/Pruning-v0": {},
 }
 
@@ -31,7 +31,7 @@ STANDS_FOR = {
 def test_options_of_the_target_are_added_to_what_the_id_stands_for(env_id):
     mine = {"controller": "policy", "starts": 2} if "TDMPC" in env_id else {"hidden_layers": 2, **QUICK}
     try:
-        target = gym.make(env_id, target_options=mine).unwrapped.network.learner.target
+        target = gym.make(env_id, target_options=mine).unwrapped.network.train_state.target
     except (DataError, ImportError) as error:
         pytest.skip(str(error))
     assert STANDS_FOR[env_id].items() <= target.settings().items()
@@ -47,8 +47,8 @@ def test_options_of_the_target_are_added_to_what_the_id_stands_for(env_id):
         ("PruneEnv/TDMPCCartpole-v0", {"target_options": {"task": "pendulum"}}, "task='pendulum' contradicts"),
         (
             "PruneEnv/TDMPCPendulum-v0",
-            {"target_options": {"observation": "pixels"}},
-            "observation='pixels' contradicts",
+            {"target_options": {"obs": "pixels"}},
+            "obs='pixels' contradicts",
         ),
     ],
 )

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import prune_env
-from prune_env.envs import CheckpointSpec, export_checkpoint, is_cached, load_checkpoint
-from prune_env.envs.checkpoints import SHIPPED
-from prune_env.envs.network import Pool
+from prune_env.dense import CheckpointSpec, export_checkpoint, is_cached, load_checkpoint
+from prune_env.dense.checkpoints import SHIPPED
+from prune_env.dense.pool import Pool
 from prune_env.groups import count_cost
 from prune_env.targets.tdmpc.rollout import fixed_starts, planning_actor, roll_out
 
@@ -35,7 +35,7 @@ def test_shipped_checkpoints_are_small_and_say_where_they_are_from():
     descriptions = [json.loads(path.read_text()) for path in files if path.suffix == ".json"]
     assert len(descriptions) == len([path for path in files if path.suffix == ".safetensors"]) > 12
     for said in descriptions:
-        assert said["command"].startswith("prune-env pretrain") and said["looks"]
+        assert said["command"].startswith("prune-env pretrain") and said["evaluations"]
         assert {"seed", "steps", "seconds", "test_planner_return", "test_policy_return"} <= said["result"].keys()
 
 
@@ -44,7 +44,7 @@ def test_the_default_controllers_are_there(task):
     if task[0] != "pendulum":
         pytest.importorskip("dm_control", reason="cartpole needs the extra 'control'")
     try:
-        assert is_cached(CheckpointSpec("tdmpc", {"task": task[0], "observation": task[1]}))
+        assert is_cached(CheckpointSpec("tdmpc", {"task": task[0], "obs": task[1]}))
     except ImportError as error:
         pytest.skip(str(error))
 
@@ -61,18 +61,18 @@ def test_a_shipped_controller_keeps_its_pendulum_up_as_its_file_says(tmp_path):
     spec = CheckpointSpec("tdmpc", {"starts": 50})
     path = export_checkpoint(spec, tmp_path)
     said = json.loads((SHIPPED / path.with_suffix(".json").name).read_text())["result"]
-    learner = load_checkpoint(spec)
-    assert learner.target.metrics(learner.model, "test") == pytest.approx(
+    train_state = load_checkpoint(spec)
+    assert train_state.target.metrics(train_state.model, "test") == pytest.approx(
         {name: said[f"test_{name}"] for name in ("planner_return", "policy_return")}, abs=3.0
     )  # another processor adds up in another order
     assert said["test_planner_return"] >= -160
 
 
-def planner_returns(learner, starts, seeds):
+def planner_returns(train_state, starts, seeds):
     """Mean return over the same starts under every seed of the planner."""
-    target = learner.target
+    target = train_state.target
     states = fixed_starts(target.task, starts, 7_003)
-    actors = [planning_actor(learner.model, target.planner, torch.Generator().manual_seed(seed)) for seed in seeds]
+    actors = [planning_actor(train_state.model, target.planner, torch.Generator().manual_seed(seed)) for seed in seeds]
     return np.array([float(roll_out(target.task, states, actor).returns.mean()) for actor in actors])
 
 
@@ -86,15 +86,15 @@ def cut_four_fifths(surgeon, component, seed):
 
 def losses_of_the_planner(component, starts, seeds):
     """What the planner loses by the cut, for each seed of planner and channels; the policy must not lose anything."""
-    learner = load_checkpoint(CheckpointSpec("tdmpc"))
-    target, surgeon = learner.target, learner.surgeon
+    train_state = load_checkpoint(CheckpointSpec("tdmpc"))
+    target, surgeon = train_state.target, train_state.surgeon
     dense, losses = surgeon.snapshot(), []
-    before = planner_returns(learner, starts, range(seeds))
-    policy = target.mean_return(learner.model, "test", "policy", starts)
+    before = planner_returns(train_state, starts, range(seeds))
+    policy = target.mean_return(train_state.model, "test", "policy", starts)
     for seed in range(seeds):
         cut_four_fifths(surgeon, component, seed)
-        losses.append(before[seed] - planner_returns(learner, starts, [seed])[0])
-        assert target.mean_return(learner.model, "test", "policy", starts) == policy
+        losses.append(before[seed] - planner_returns(train_state, starts, [seed])[0])
+        assert target.mean_return(train_state.model, "test", "policy", starts) == policy
         surgeon.restore(dense)
     losses = np.array(losses)
     print(f"{component}: {losses.mean():.1f} +- {standard_error(losses):.1f}")
@@ -120,18 +120,18 @@ def test_damage_that_only_the_planner_feels(component, starts, seeds):
 
 
 def test_the_policy_feels_damage_to_itself():
-    learner = load_checkpoint(CheckpointSpec("tdmpc"))
-    target = learner.target
-    before = target.mean_return(learner.model, "test", "policy", 20)
-    cut_four_fifths(learner.surgeon, "pi", 0)
-    assert target.mean_return(learner.model, "test", "policy", 20) < before - 200
+    train_state = load_checkpoint(CheckpointSpec("tdmpc"))
+    target = train_state.target
+    before = target.mean_return(train_state.model, "test", "policy", 20)
+    cut_four_fifths(train_state.surgeon, "pi", 0)
+    assert target.mean_return(train_state.model, "test", "policy", 20) < before - 200
 
 
 # ---------------------------------------------------------------------- episodes
 @pytest.mark.parametrize("env_id", TASKS)
 def test_ids_make_the_controllers_that_they_name(env_id):
     task, observation = TASKS[env_id]
-    assert prune_env.envs.ENVIRONMENTS[env_id]["fixed_options"] == {"task": task, "observation": observation}
+    assert prune_env.envs.ENVIRONMENTS[env_id]["fixed_options"] == {"task": task, "obs": observation}
 
 
 @pytest.mark.parametrize("env_id", TASKS)
@@ -157,11 +157,11 @@ def test_an_episode_of_every_controller(env_id):
 def test_slow_copies_are_cut_by_the_same_indices(env):
     env.reset(seed=0)
     env.step(np.full(env.action_space.shape, 0.5))
-    learner = env.network.learner
-    twins = learner.target.twins(learner.model)
-    assert twins
-    for prefix, twin in twins:
-        part = learner.model.get_submodule(prefix)
+    train_state = env.network.train_state
+    target_networks = train_state.target.target_networks(train_state.model)
+    assert target_networks
+    for prefix, twin in target_networks:
+        part = train_state.model.get_submodule(prefix)
         assert [p.shape for p in part.parameters()] == [p.shape for p in twin.parameters()]
 
 
@@ -190,8 +190,8 @@ def test_the_controller_goes_on_with_new_episodes_of_the_pruned_networks(env):
         env.step(np.full(env.action_space.shape, 0.4))
         lived.append(replay.lived)
         sizes.append(replay.parameters)
-        assert replay.parameters == sum(p.numel() for p in env.network.learner.model.parameters())
-    recipe = env.network.learner.target.recipe
+        assert replay.parameters == sum(p.numel() for p in env.network.train_state.model.parameters())
+    recipe = env.network.train_state.target.recipe
     assert lived[0] == recipe.first_episodes + recipe.episodes_per_epoch  # the dense network's, then its own
     assert lived[1] == lived[0] + recipe.episodes_per_epoch and sizes[1] < sizes[0]
 
@@ -199,14 +199,14 @@ def test_the_controller_goes_on_with_new_episodes_of_the_pruned_networks(env):
 def test_a_checkpoint_brings_its_slow_copies_back(env):
     fresh = gym.make(PENDULUM, rounds=2, budget=0.6, starts=6, controller="policy", steps_per_round=3).unwrapped
     env.reset(seed=0)
-    both = [e.network.learner.surgeon.twins for e in (env, fresh)]
+    both = [e.network.train_state.surgeon.target_networks for e in (env, fresh)]
     for (_, one), (_, other) in zip(*both, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
 def test_both_optimizers_feed_the_tracker(env):
     env.reset(seed=0)
-    gradient = env.network.learner.tracker.groups()[0]
+    gradient = env.network.train_state.tracker.groups()[0]
     names = env.group_names
     assert gradient.shape == (len(names),) and (gradient > 0).all()  # the policy's groups too
     assert any(name.startswith("pi.") for name in names)
@@ -215,12 +215,12 @@ def test_both_optimizers_feed_the_tracker(env):
 # ---------------------------------------------------------------------- cost of a deployment
 def test_cost_is_what_a_deployment_needs(env):
     planner = gym.make(PENDULUM, starts=1).unwrapped
-    model = planner.network.learner.model
+    model = planner.network.train_state.model
 
     def size(*components):
         return sum(p.numel() for name in components for p in model.get_submodule(name).parameters())
 
-    assert planner.network.cost.dense.parameters == size(*planner.network.learner.target.components)
+    assert planner.network.cost.dense.parameters == size(*planner.network.train_state.target.components)
     assert env.network.cost.dense.parameters == size("encoder", "pi")
     assert env.network.cost.dense.macs == sum(
         p.numel() for name in ("encoder", "pi") for p in model.get_submodule(name).parameters() if p.dim() == 2
@@ -230,6 +230,6 @@ def test_cost_is_what_a_deployment_needs(env):
 def test_predicted_deployment_cost_is_counted_cost(env):
     env.reset(seed=1)
     env.step(np.linspace(0.1, 0.9, len(env.group_names)))
-    learner = env.network.learner
-    counted = count_cost(learner.model, learner.target.deploy, learner.target.idle)
+    train_state = env.network.train_state
+    counted = count_cost(train_state.model, train_state.target.deploy, train_state.target.idle)
     assert env.network.cost(env.episode.widths) == counted

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import prune_env  # noqa: F401
-from prune_env.envs import CheckpointSpec, load_checkpoint
+from prune_env.dense import CheckpointSpec, load_checkpoint
 from prune_env.targets.autoencoder import Autoencoder
 from prune_env.targets.tdmpc import TDMPC
 
@@ -16,7 +16,7 @@ ENVIRONMENTS = {
 }
 TRAINED = {
     "autoencoder": {"dense_steps": 30, "batch_size": 512},
-    "tdmpc": {"width": 8, "latent_dim": 4, "encoder_width": 8, "batch_size": 8, "look_every": 10, "dense_steps": 20},
+    "tdmpc": {"width": 8, "latent_dim": 4, "encoder_width": 8, "batch_size": 8, "eval_every": 10, "dense_steps": 20},
 }
 
 

@@ -15,7 +15,7 @@ from test_surgery import random_keep
 from torch import nn
 
 from prune_env.groups import Grouping, Surgeon
-from prune_env.groups.depgraph import proposals
+from prune_env.groups.torch_pruning_check import proposals
 
 
 def prune_with_torch_pruning(model: nn.Module, trace: Any, grouping: Grouping, keep: torch.Tensor) -> None:

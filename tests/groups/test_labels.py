@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prune_env.groups.labels import UNKNOWN, Ledger, relabel, size_of
+from prune_env.groups.tracing.labels import UNKNOWN, Ledger, relabel, size_of
 
 
 def classes_of(ledger: Ledger) -> list[int]:

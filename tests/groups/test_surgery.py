@@ -138,7 +138,7 @@ def test_several_optimizers_and_twins() -> None:
     grouping = discover(model, lambda m: m(torch.zeros(1, 4)), ("enc", "enc2", "b"))
     optimizers = [torch.optim.Adam(model.enc.parameters()), torch.optim.SGD([*model.enc2.parameters()], 0.1)]
     whole, part = copy.deepcopy(model), copy.deepcopy(model.enc)
-    surgeon = Surgeon(model, grouping, optimizers, twins=[("", whole), ("enc", part)])
+    surgeon = Surgeon(model, grouping, optimizers, target_networks=[("", whole), ("enc", part)])
     snapshot = surgeon.snapshot()
     surgeon.cut(random_keep(surgeon))
     for name, tensor in model.state_dict().items():
@@ -371,9 +371,9 @@ def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(ValueError, match="LBFGS"):
         Surgeon(model, grouping, [torch.optim.LBFGS(model.parameters())])
     with pytest.raises(ValueError, match="shares"):
-        Surgeon(model, grouping, twins=[("a", model.a)])
+        Surgeon(model, grouping, target_networks=[("a", model.a)])
     with pytest.raises(ValueError, match="another shape"):
-        Surgeon(model, grouping, twins=[("a", nn.Linear(4, 7))])
+        Surgeon(model, grouping, target_networks=[("a", nn.Linear(4, 7))])
     with pytest.raises(ValueError, match="lacks"):
         Surgeon(nn.Linear(4, 4), grouping)
     Surgeon(model, grouping).cut(torch.tensor([True, False] * 5 + [True]))

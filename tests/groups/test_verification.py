@@ -13,10 +13,10 @@ from networks import Case, lin, net, seq
 from torch import nn
 
 from prune_env.groups import Group, Grouping, Slice, discover, verify
-from prune_env.groups.classes import Classes
-from prune_env.groups.lively import enliven
-from prune_env.groups.operators import RULES
-from prune_env.groups.propagation import copied, propagate
+from prune_env.groups.tracing.equivalence import Classes
+from prune_env.groups.tracing.operators import RULES
+from prune_env.groups.tracing.propagation import copied, propagate
+from prune_env.groups.tracing.randomize import randomize
 from prune_env.groups.verification import DryCut, Permutation, _pairs_apart, failures_of
 
 NAMES = (
@@ -124,7 +124,7 @@ def test_a_lively_network_hides_nothing() -> None:
     torch.manual_seed(0)
     model = build().eval()
     nn.init.zeros_(model.b.weight)
-    run = enliven(model, lambda m: m(torch.zeros(1, 24)))
+    run = randomize(model, lambda m: m(torch.zeros(1, 24)))
     (before,) = run()
     assert before.abs().max() > 1e-3
     with torch.no_grad():

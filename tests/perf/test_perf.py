@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import prune_env  # noqa: F401
-from prune_env.envs import CheckpointSpec
-from prune_env.envs.checkpoints import make_learner
+from prune_env.dense import CheckpointSpec
+from prune_env.dense.checkpoints import fresh_train_state
 from prune_env.targets.autoencoder import Autoencoder
 from prune_env.targets.data import Images
 from prune_env.training import train
@@ -48,10 +48,12 @@ def test_cost_of_instrumentation(title, target, steps, rounds, most):
     spec = CheckpointSpec("autoencoder")
 
     def runner(observers):
-        learner = make_learner(spec, made)
-        chosen = {"none": [], "tracker": [learner.tracker], "both": [learner.schedule, learner.tracker]}[observers]
+        train_state = fresh_train_state(spec, made)
+        chosen = {"none": [], "tracker": [train_state.tracker], "both": [train_state.schedule, train_state.tracker]}[
+            observers
+        ]
         batches = made.batches(torch.Generator().manual_seed(0))
-        return lambda: train(made, learner.model, learner.optimizers, batches, steps, chosen)
+        return lambda: train(made, train_state.model, train_state.optimizers, batches, steps, chosen)
 
     variants = {name: runner(name) for name in ("none", "tracker", "both")}
     for run in variants.values():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import prune_env  # noqa: F401  registers the environments
-from prune_env.benchmark.table1 import PAPER, count, table1_rows, write_table1
+from prune_env.studies.component_aware.group_counts import PAPER, count, table1_rows, write_table1
 from prune_env.targets import known_targets, make_target
 from prune_env.targets.examples import EXAMPLES
 from prune_env.training import train

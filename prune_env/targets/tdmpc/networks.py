@@ -20,14 +20,14 @@ _TWINNED = ("encoder", "q1", "q2")  # what the update reads a slow copy of
 # Activations of more at once fall out of a processor's cache, and take up to twice the time.
 _IMAGES, _FLOATS = 64, 2**19
 
-Twins = tuple[tuple[str, nn.Sequential], ...]
+TargetNetworks = tuple[tuple[str, nn.Sequential], ...]
 
 
 class ControllerNet(nn.Module):
     """An encoder, and five networks that read its latent: dynamics, reward, policy and two value functions.
 
     The slow copies of encoder and value functions are no children of the model: whoever counts, saves or prunes it sees
-    one controller. They are `twins`, pairs of a prefix and a module, and are cut by the same indices.
+    one controller. They are `target_networks`, pairs of a prefix and a module, and are cut by the same indices.
 
     Args:
         encoder: From observations to latents [B, L].
@@ -56,7 +56,7 @@ class ControllerNet(nn.Module):
         self.action_dim = action_dim
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._initialise(generator)
-        self.twins: Twins = tuple(
+        self.target_networks: TargetNetworks = tuple(
             (name, cast(nn.Sequential, copy.deepcopy(self.get_submodule(name)).requires_grad_(False)))
             for name in _TWINNED
         )
@@ -74,7 +74,7 @@ class ControllerNet(nn.Module):
 
     def twin(self, name: str) -> nn.Sequential:
         """The slow copy of one component."""
-        return dict(self.twins)[name]
+        return dict(self.target_networks)[name]
 
     def act(self, z: Tensor) -> Tensor:
         """The policy's actions [..., A] in [-1, 1] for latents [..., L]."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from prune_env.targets.tdmpc.networks import ControllerNet, act, explore, many
-from prune_env.targets.tdmpc.ranges import Range, check_fields
+from prune_env.validation import Range, check_fields
 
 WIDEST = 2.0
 """Standard deviation of the first Gaussian: actions lie in [-1, 1]."""

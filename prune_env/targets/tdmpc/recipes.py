@@ -8,12 +8,12 @@ from typing import Any
 from prune_env.targets.base import PoolSplit
 from prune_env.targets.tdmpc.losses import Learning
 from prune_env.targets.tdmpc.planner import WIDEST
-from prune_env.targets.tdmpc.ranges import Range, check_fields, check_value
+from prune_env.validation import Range, check_fields, check_value
 
 _COUNTS = (
     *("width", "latent_dim", "encoder_width", "stack", "kernels", "action_repeat", "horizon", "batch_size"),
     *("explore_for", "first_episodes", "episodes_per_epoch", "steps_per_epoch", "replay_episodes", "dense_steps"),
-    "look_every",
+    "eval_every",
 )
 _RANGES: dict[str, Range | tuple[str, ...]] = {
     **dict.fromkeys(_COUNTS, Range(1)),
@@ -53,7 +53,7 @@ class Recipe:
         steps_per_epoch: Updates in an epoch.
         replay_episodes: Episodes that are remembered.
         dense_steps: Updates that make a dense controller.
-        look_every: Updates between two looks at it, the best of which is kept.
+        eval_every: Updates between two looks at it, the best of which is kept.
         td_encoder: See `Learning`.
         bfloat16: See `Learning`.
 
@@ -84,7 +84,7 @@ class Recipe:
     steps_per_epoch: int = 100
     replay_episodes: int = 500
     dense_steps: int = 2800
-    look_every: int = 200
+    eval_every: int = 200
     td_encoder: str = "online"
     bfloat16: bool = False
 
@@ -137,7 +137,7 @@ RECIPES = {
         first_episodes=5,
         steps_per_epoch=125,
         dense_steps=8000,
-        look_every=250,
+        eval_every=250,
     ),
     # Two convolutions instead of the paper's four: the pole is a pixel wide, and where it is must not be blurred. It
     # gets better to the end, on some seeds more than on others.
@@ -156,7 +156,7 @@ RECIPES = {
         first_episodes=5,
         steps_per_epoch=125,
         dense_steps=20_000,
-        look_every=500,
+        eval_every=500,
         bfloat16=True,
     ),
 }

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from prune_env.targets.base import BackwardHook, PoolSplit, Split, Target
 from prune_env.targets.tdmpc.losses import model_loss
-from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, Twins, pixel_encoder, state_encoder
+from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, TargetNetworks, pixel_encoder, state_encoder
 from prune_env.targets.tdmpc.planner import Planner
-from prune_env.targets.tdmpc.ranges import Range, check_value
 from prune_env.targets.tdmpc.recipes import PLANNERS, RECIPES, SIZES, VARIANTS, Recipe
 from prune_env.targets.tdmpc.replay import Replay, ReplayStream
 from prune_env.targets.tdmpc.rollout import (
@@ -28,10 +27,11 @@ from prune_env.targets.tdmpc.rollout import (
 )
 from prune_env.targets.tdmpc.tasks import TASKS, Task
 from prune_env.targets.tdmpc.update import update
+from prune_env.validation import Range, check_value
 
 CONTROLLERS = ("planner", "policy")
-_LOOK_STARTS = {"planner": 20, "policy": 50}  # episodes that a controller in training is judged by
-_FILM_SIZE = 160  # [px]
+_EVALUATION_STARTS = {"planner": 20, "policy": 50}  # episodes that a controller in training is judged by
+_VIDEO_SIZE = 160  # [px]
 _START_SEEDS: dict[Split, int] = {"train": 7_001, "validation": 7_002, "test": 7_003}
 
 
@@ -47,7 +47,7 @@ class TDMPC(Target):
 
     Args:
         task: "pendulum" (Gymnasium's) or "cartpole-swingup" (DMControl's; needs the extra "control").
-        observation: "state" or "pixels".
+        obs: "state" or "pixels".
         controller: Who acts when the score is taken: the "planner", which needs every component, or the "policy", which
             cannot feel damage to dynamics, reward and values. Training does not depend on it.
         starts: Episodes that the score is the mean of.
@@ -67,16 +67,16 @@ class TDMPC(Target):
     def __init__(
         self,
         task: str = "pendulum",
-        observation: str = "state",
+        obs: str = "state",
         controller: str = "planner",
         starts: int = 20,
         planner: Mapping[str, Any] | None = None,
         sizes: str = "small",
         **recipe: Any,
     ):
-        if (task, observation) not in RECIPES:
+        if (task, obs) not in RECIPES:
             known = ", ".join(f"{t} from {o}" for t, o in RECIPES)
-            raise ValueError(f"unknown task {task!r} from {observation!r}; known: {known}")
+            raise ValueError(f"unknown task {task!r} from {obs!r}; known: {known}")
         if controller not in CONTROLLERS:
             raise ValueError(f"unknown controller {controller!r}; known: {', '.join(CONTROLLERS)}")
         check_value("starts", starts, int, Range(1))
@@ -84,19 +84,19 @@ class TDMPC(Target):
             raise ValueError(f"unknown sizes {sizes!r}; known: {', '.join(SIZES)}")
         if unknown := recipe.keys() - {field.name for field in fields(Recipe)}:
             raise ValueError(f"unknown options {sorted(unknown)}; known: {', '.join(f.name for f in fields(Recipe))}")
-        self.task_name, self.observation = task, observation
+        self.task_name, self.obs = task, obs
         self.controller, self.starts, self._sizes = controller, starts, sizes
-        self.recipe: Recipe = replace(RECIPES[task, observation], **SIZES[sizes][observation] | recipe)
-        frames = Range(1) if observation == "pixels" else Range(0, 0, "[]")
-        check_value(f"image from {observation}", self.recipe.image, int, frames)
+        self.recipe: Recipe = replace(RECIPES[task, obs], **SIZES[sizes][obs] | recipe)
+        frames = Range(1) if obs == "pixels" else Range(0, 0, "[]")
+        check_value(f"image from {obs}", self.recipe.image, int, frames)
         usual: dict[str, Any] = {x: getattr(self.recipe, x) for x in ("horizon", "discount", "std", "bfloat16")}
-        usual |= PLANNERS.get((task, observation), {})
+        usual |= PLANNERS.get((task, obs), {})
         self._usual_planner, self.planner = Planner(**usual), Planner(**usual | dict(planner or {}))
         self.dense_steps, self.steps_per_epoch = self.recipe.dense_steps, self.recipe.steps_per_epoch
-        self.look_every = self.recipe.look_every
+        self.eval_every = self.recipe.eval_every
         if controller == "policy":
             self.idle = ("dynamics", "reward", "q1", "q2")
-        self.task = _make_task(task, observation, self.recipe)
+        self.task = _make_task(task, obs, self.recipe)
         if self.recipe.horizon > self.task.episode_length:
             raise ValueError(
                 f"horizon must be at most {self.task.episode_length}, the episode's steps; got {self.recipe.horizon}"
@@ -104,7 +104,7 @@ class TDMPC(Target):
 
     def settings(self) -> dict[str, Any]:
         """Task and recipe; who acts when the score is taken does not change what is learnt."""
-        return {"task": self.task_name, "observation": self.observation, **asdict(self.recipe)}
+        return {"task": self.task_name, "obs": self.obs, **asdict(self.recipe)}
 
     # ------------------------------------------------------------------ the networks
     def build(self, generator: torch.Generator) -> ControllerNet:
@@ -117,9 +117,9 @@ class TDMPC(Target):
             encoder = state_encoder(recipe.stack * shape[0], recipe.encoder_width, recipe.latent_dim)
         return ControllerNet(encoder, recipe.latent_dim, self.task.action_dim, recipe.width, generator)
 
-    def twins(self, model: nn.Module) -> Twins:
+    def target_networks(self, model: nn.Module) -> TargetNetworks:
         """The slow copies of encoder and values, as (prefix, module): they must be cut by the same indices."""
-        return _net(model).twins
+        return _net(model).target_networks
 
     def trace(self, model: nn.Module) -> list[Tensor]:
         """Two steps of a latent rollout, so that what the dynamics write is seen to be what they read."""
@@ -144,7 +144,7 @@ class TDMPC(Target):
         """Other sizes and stages of training of small networks; those of the paper have sizes of their own."""
         if self._sizes != "small":
             return [{}]
-        return [dict(sizes) for sizes in VARIANTS[self.task_name, self.observation][split]]
+        return [dict(sizes) for sizes in VARIANTS[self.task_name, self.obs][split]]
 
     # ------------------------------------------------------------------ training
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
@@ -215,15 +215,16 @@ class TDMPC(Target):
         """Mean return of the planner and of the policy over the fixed starts."""
         return {f"{name}_return": self.mean_return(model, split, name, self.starts) for name in CONTROLLERS}
 
-    def look(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
+    def evaluation(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
         """Mean returns over fixed validation starts, the worst of them first, and the simulator's steps by then.
 
         The planner is not asked from pixels, where that takes too long to be done often.
         """
-        asked = CONTROLLERS if self.observation == "state" else ("policy",)
+        asked = CONTROLLERS if self.obs == "state" else ("policy",)
         planner = self._usual_planner  # options that are not in `settings` must not decide which network is the best
         returns = {
-            f"{name}_return": self.mean_return(model, "validation", name, _LOOK_STARTS[name], planner) for name in asked
+            f"{name}_return": self.mean_return(model, "validation", name, _EVALUATION_STARTS[name], planner)
+            for name in asked
         }
         lived = next(batches).lived * self.task.episode_length * self.recipe.action_repeat
         return {"return": min(returns.values()), **returns, "simulator_steps": float(lived)}
@@ -233,9 +234,9 @@ class TDMPC(Target):
         generator = torch.Generator().manual_seed(_START_SEEDS[split])
         return self._mean_return(random_actor(self.task.action_dim, generator), split, self.starts)
 
-    def film(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
+    def video(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
         """Whole episodes from the first three fixed starts, side by side; a picture for each step of control."""
-        paint, pictures = self.task.painter(_FILM_SIZE), []
+        paint, pictures = self.task.painter(_VIDEO_SIZE), []
         starts = fixed_starts(self.task, self.starts, _START_SEEDS[split])[:3]
         actor = self._actor(_net(model), split, self.controller, self.planner)
         roll_out(self.task, starts, actor, self.recipe.stack, lambda now: pictures.append(np.hstack(list(paint(now)))))
@@ -250,6 +251,6 @@ def _net(model: nn.Module) -> ControllerNet:
     return cast(ControllerNet, model)
 
 
-def _make_task(task: str, observation: str, recipe: Recipe) -> Task:
+def _make_task(task: str, obs: str, recipe: Recipe) -> Task:
     make, draw = TASKS[task]
-    return make(recipe.action_repeat, draw(recipe.image, recipe.gray) if observation == "pixels" else None)
+    return make(recipe.action_repeat, draw(recipe.image, recipe.gray) if obs == "pixels" else None)

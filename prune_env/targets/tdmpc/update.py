@@ -92,7 +92,7 @@ def _step(optimizer: torch.optim.Optimizer, after_backward: AfterBackward, clip:
 def _follow(net: ControllerNet, tau: float) -> None:
     """Move every slow copy towards its component."""
     with torch.no_grad():
-        for name, twin in net.twins:
+        for name, twin in net.target_networks:
             torch._foreach_lerp_(_tensors(twin), _tensors(net.get_submodule(name)), tau)
 
 

@@ -194,9 +194,7 @@ def test_a_missing_package_is_said_when_the_target_is_made(monkeypatch, name):
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere GLFW needs no screen")
 def test_opengl_that_does_not_work_is_said_when_the_target_is_made():
     """In a process of its own: OpenGL is chosen once."""
-    program = (
-        "from prune_env.targets import make_target\nmake_target('tdmpc', task='cartpole-swingup', observation='pixels')"
-    )
+    program = "from prune_env.targets import make_target\nmake_target('tdmpc', task='cartpole-swingup', obs='pixels')"
     env = {"PATH": "/usr/bin:/bin", "MUJOCO_GL": "glfw", "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
     last = done.stderr.strip().splitlines()[-1]
@@ -223,7 +221,7 @@ SMALL = {"width": 16, "latent_dim": 8, "encoder_width": 16, "batch_size": 8, "st
 def test_is_trained_and_scored_the_same_way_twice(observation, request):
     if observation == "pixels":
         request.getfixturevalue("frames")
-    target = make_target("tdmpc", task="cartpole-swingup", observation=observation, **SMALL)
+    target = make_target("tdmpc", task="cartpole-swingup", obs=observation, **SMALL)
 
     def run():
         generator = torch.Generator().manual_seed(0)
@@ -239,11 +237,11 @@ def test_is_trained_and_scored_the_same_way_twice(observation, request):
 
 @needs_control
 def test_the_papers_sizes_by_name(frames):
-    target = make_target("tdmpc", task="cartpole-swingup", observation="pixels", sizes="paper")
+    target = make_target("tdmpc", task="cartpole-swingup", obs="pixels", sizes="paper")
     model = target.build(torch.Generator().manual_seed(0))
     assert sum(p.numel() for p in model.parameters()) == 1_548_360
     assert target.task.episode_length == 125 and target.task.observation_shape == (3, 84, 84)
-    narrow = make_target("tdmpc", task="cartpole-swingup", observation="pixels", sizes="paper", width=64).recipe
+    narrow = make_target("tdmpc", task="cartpole-swingup", obs="pixels", sizes="paper", width=64).recipe
     assert (narrow.width, narrow.latent_dim, narrow.stack) == (64, 50, 3)
     with pytest.raises(ValueError, match="unknown sizes 'large'; known: small, paper"):
         make_target("tdmpc", task="cartpole-swingup", sizes="large")

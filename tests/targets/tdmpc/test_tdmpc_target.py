@@ -1,4 +1,4 @@
-"""TD-MPC as a target: sizes, groups, twins, episodes, scores, determinism, and that it learns to swing up."""
+"""TD-MPC as a target: sizes, groups, target_networks, episodes, scores, determinism, and that it learns to swing up."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ from prune_env.training import train
 
 SMALL = {"width": 16, "latent_dim": 8, "encoder_width": 16, "batch_size": 8, "starts": 2, "action_repeat": 20}
 PAPER = {
-    "observation": "pixels",
+    "obs": "pixels",
     "image": 84,
     "gray": False,
     "filters": 32,
@@ -31,7 +31,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def learner(target, seed=0):
+def train_state(target, seed=0):
     """Model, optimizers and batches, drawn from one generator."""
     g = generator(seed)
     model = target.build(g)
@@ -40,7 +40,7 @@ def learner(target, seed=0):
 
 def state_of(net):
     """A copy of all tensors of a controller and of its slow copies, by name."""
-    modules = {"model": net, **{f"twin.{prefix}": twin for prefix, twin in net.twins}}
+    modules = {"model": net, **{f"twin.{prefix}": twin for prefix, twin in net.target_networks}}
     return {
         f"{m}.{name}": tensor.clone() for m, module in modules.items() for name, tensor in module.state_dict().items()
     }
@@ -49,7 +49,7 @@ def state_of(net):
 @pytest.fixture(scope="module", params=["state", "pixels"])
 def small(request):
     extra = {"filters": 4} if request.param == "pixels" else {}
-    return TDMPC(observation=request.param, **SMALL, **extra)
+    return TDMPC(obs=request.param, **SMALL, **extra)
 
 
 # ---------------------------------------------------------------------- sizes and groups
@@ -65,7 +65,7 @@ def test_the_papers_sizes_give_the_papers_number_of_parameters():
 
 
 def test_groups_are_fourteen_hidden_layers_and_one_latent():
-    target = TDMPC(observation="pixels", filters=4, kernels=(7, 5, 3, 3), image=84, width=16, latent_dim=8)
+    target = TDMPC(obs="pixels", filters=4, kernels=(7, 5, 3, 3), image=84, width=16, latent_dim=8)
     grouping = discover(target.build(generator()), target.trace, target.components)
     kinds = [group.kind for group in grouping]
     assert kinds.count("component") == 14 and kinds.count("coupling") == 1
@@ -83,8 +83,8 @@ def test_state_groups():
 def test_twins_are_no_children_and_start_as_copies(small):
     model = small.build(generator())
     assert [name for name, _ in model.named_children()] == list(small.components)
-    assert [prefix for prefix, _ in small.twins(model)] == ["encoder", "q1", "q2"]
-    for prefix, twin in small.twins(model):
+    assert [prefix for prefix, _ in small.target_networks(model)] == ["encoder", "q1", "q2"]
+    for prefix, twin in small.target_networks(model):
         for p, q in zip(twin.parameters(), model.get_submodule(prefix).parameters(), strict=True):
             assert torch.equal(p, q) and p is not q and not p.requires_grad
     there = copy.deepcopy(model)
@@ -99,9 +99,9 @@ def test_the_same_seed_builds_the_same_model(small):
 
 # ---------------------------------------------------------------------- training
 def test_trains_is_cut_with_its_twins_goes_on_and_is_restored(small):
-    model, optimizers, batches = learner(small)
+    model, optimizers, batches = train_state(small)
     grouping = discover(model, small.trace, small.components)
-    surgeon = Surgeon(model, grouping, optimizers, small.twins(model))
+    surgeon = Surgeon(model, grouping, optimizers, small.target_networks(model))
     observers = [CosineL1(surgeon, small.steps_per_epoch), ImportanceTracker(surgeon)]
     assert train(small, model, optimizers, batches, 4, observers) > 0
     assert bool((observers[1].groups() > 0).all())  # both backward passes arrive: pi's groups too
@@ -111,7 +111,7 @@ def test_trains_is_cut_with_its_twins_goes_on_and_is_restored(small):
     surgeon.cut(keep)
     for observer in observers:
         observer.after_surgery(keep)
-    for prefix, twin in small.twins(model):
+    for prefix, twin in small.target_networks(model):
         shapes = [p.shape for p in model.get_submodule(prefix).parameters()]
         assert [p.shape for p in twin.parameters()] == shapes
     latent = model.pi[0].in_features
@@ -128,11 +128,11 @@ def test_trains_is_cut_with_its_twins_goes_on_and_is_restored(small):
 def test_cut_twins_are_what_their_dense_selves_would_be():
     """A value function and its copy, cut alike, differ by the same numbers as before, in the rows that stay."""
     target = TDMPC(**SMALL)
-    model, optimizers, batches = learner(target)
+    model, optimizers, batches = train_state(target)
     train(target, model, optimizers, batches, 3)
     grouping = discover(model, target.trace, target.components)
     dense = copy.deepcopy(model)
-    surgeon = Surgeon(model, grouping, optimizers, target.twins(model))
+    surgeon = Surgeon(model, grouping, optimizers, target.target_networks(model))
     g = next(i for i, group in enumerate(grouping) if group.root == "q1.0")
     keep = (surgeon.group_of != g) | (torch.arange(len(surgeon.group_of)) % 2 == 0)
     stays = keep[surgeon.group_of == g]
@@ -146,7 +146,7 @@ def test_cut_twins_are_what_their_dense_selves_would_be():
 def test_an_epoch_is_some_new_episodes_and_some_updates(monkeypatch):
     target = TDMPC(**SMALL, first_episodes=3, episodes_per_epoch=2, steps_per_epoch=5)
     assert target.steps_per_epoch == 5
-    model, optimizers, batches = learner(target)
+    model, optimizers, batches = train_state(target)
     replay, lived = next(batches), []
     for _ in range(11):
         train(target, model, optimizers, batches, 1)
@@ -157,7 +157,7 @@ def test_an_epoch_is_some_new_episodes_and_some_updates(monkeypatch):
 
 def test_the_end_of_an_epoch_is_met_once_however_often_the_replay_is_drawn_from():
     target = TDMPC(**SMALL, first_episodes=3, episodes_per_epoch=2, steps_per_epoch=5)
-    model, optimizers, batches = learner(target)
+    model, optimizers, batches = train_state(target)
     train(target, model, optimizers, batches, 5)
     for _ in range(3):  # as the repair of a cut does
         target.loss(model, next(batches))
@@ -168,7 +168,7 @@ def test_the_end_of_an_epoch_is_met_once_however_often_the_replay_is_drawn_from(
 def test_a_trained_controller_fills_a_new_replay_by_itself():
     """After a cut nobody wants random episodes; an untrained controller has nothing better."""
     target = TDMPC(**SMALL)
-    model, optimizers, batches = learner(target)
+    model, optimizers, batches = train_state(target)
     train(target, model, optimizers, batches, 1)
     untrained = next(batches)._held.actions[:6]
     with torch.no_grad():
@@ -235,7 +235,7 @@ def test_a_planner_whose_dynamics_collapsed_has_no_finite_score(small):
 
 def test_the_same_seed_gives_the_same_returns_bit_for_bit(small):
     def run(seed):
-        model, optimizers, batches = learner(small, seed)
+        model, optimizers, batches = train_state(small, seed)
         loss = train(small, model, optimizers, batches, 12)
         return loss, small.score(model, "test"), small.mean_return(model, "test", "policy", 2), state_of(model)
 
@@ -291,9 +291,9 @@ def test_the_planner_looks_as_far_as_the_model_was_trained_to():
         ({"starts": 2.5}, "starts must be a whole number"),
         ({"image": 32, "filters": 4}, r"image from state must be a whole number in \[0, 0\], got 32"),
         ({"shift": 1}, r"shift must be a whole number in \[0, 0\], got 1"),
-        ({"observation": "pixels", "image": 0, "shift": 0}, r"image from pixels must be .* in \[1, inf\), got 0"),
-        ({"observation": "pixels", "filters": 0}, r"filters must be a whole number in \[1, inf\), got 0"),
-        ({"observation": "pixels", "shift": 40}, r"shift must be a whole number in \[0, 16\], got 40"),
+        ({"obs": "pixels", "image": 0, "shift": 0}, r"image from pixels must be .* in \[1, inf\), got 0"),
+        ({"obs": "pixels", "filters": 0}, r"filters must be a whole number in \[1, inf\), got 0"),
+        ({"obs": "pixels", "shift": 40}, r"shift must be a whole number in \[0, 16\], got 40"),
         ({"horizon": 51}, "horizon"),
         ({"action_repeat": 3}, "action_repeat"),
     ],
@@ -327,11 +327,11 @@ def test_pools_vary_sizes_and_those_held_out_do_not_occur_in_training(task):
 
 
 def test_a_pool_of_pixel_controllers_varies_them_but_not_the_papers():
-    target = TDMPC(observation="pixels")
+    target = TDMPC(obs="pixels")
     assert len({variant["width"] for variant in target.variants("train")}) == 4
-    assert TDMPC(observation="pixels", sizes="paper").variants("train") == [{}]
+    assert TDMPC(obs="pixels", sizes="paper").variants("train") == [{}]
 
 
 def test_images_that_are_too_small_are_refused():
     with pytest.raises(ValueError, match="too small"):
-        TDMPC(observation="pixels", image=8).build(generator())
+        TDMPC(obs="pixels", image=8).build(generator())

@@ -13,7 +13,7 @@ import torch
 from prune_env.targets.tdmpc import Episodes, Replay
 from prune_env.targets.tdmpc.rollout import fixed_starts, roll_out
 from prune_env.targets.tdmpc.tasks import Pendulum, PendulumFrames
-from prune_env.targets.tdmpc.tasks.frames import ANGLES
+from prune_env.targets.tdmpc.tasks.pendulum_frames import ANGLES
 
 
 def gymnasium_episode(state, torques, render_mode=None):

@@ -24,7 +24,7 @@ def controller(observation, seed=0):
     with torch.no_grad():  # heads that start at zero would hide mistakes
         for head in (net.reward, net.q1, net.q2):
             head[-1].weight.normal_(generator=generator)
-    for name, twin in net.twins:
+    for name, twin in net.target_networks:
         twin.load_state_dict(net.get_submodule(name).state_dict())
     return net
 
@@ -61,7 +61,7 @@ def test_agrees_with_the_literal_update(observation, clip):
         assert float(ours) == pytest.approx(literal.update(*batch, noise), rel=1e-5)
     for name, p in literal.model.named_parameters():
         torch.testing.assert_close(net.get_parameter(name), p, rtol=0, atol=1e-5, msg=name)
-    for name, twin in net.twins:
+    for name, twin in net.target_networks:
         for key, p in literal.slow.get_submodule(name).named_parameters():
             torch.testing.assert_close(twin.get_parameter(key), p, rtol=0, atol=1e-5, msg=f"slow {name}.{key}")
     assert int(net.updates) == 6
@@ -74,7 +74,7 @@ def test_updates_change_everything_but_by_little():
     update(net, *optimizers_of(net), batch, noise, ignore, Learning())
     moved = {name: (p - before.get_parameter(name)).abs().max() for name, p in net.named_parameters()}
     assert all(0 < m < 2e-3 for m in moved.values()), moved
-    for name, twin in net.twins:  # a hundredth of the way
+    for name, twin in net.target_networks:  # a hundredth of the way
         now, then = net.get_submodule(name), before.get_submodule(name)
         for p, new, old in zip(twin.parameters(), now.parameters(), then.parameters(), strict=True):
             torch.testing.assert_close(p, old + 0.01 * (new - old))
@@ -100,10 +100,10 @@ def test_each_optimizer_is_shown_its_own_complete_gradients_once():
     (loss / HORIZON).backward()
     shown = []
 
-    def look(optimizer):
+    def evaluation(optimizer):
         shown.append((optimizer, {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}))
 
-    update(net, model_optimizer, pi_optimizer, batch, noise, look, Learning(clip=1e-3))
+    update(net, model_optimizer, pi_optimizer, batch, noise, evaluation, Learning(clip=1e-3))
     assert [optimizer for optimizer, _ in shown] == [model_optimizer, pi_optimizer]
     (_, first), (_, second) = shown
     assert {n.partition(".")[0] for n in first} == {"encoder", "dynamics", "reward", "q1", "q2"}
@@ -117,7 +117,7 @@ def test_the_loss_is_the_formula_by_hand():
     """One step, one sample, identity-like networks: every number can be checked with a pencil."""
     net = ControllerNet(torch.nn.Sequential(torch.nn.Linear(1, 1)), 1, 1, 1, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for p in [*net.parameters(), *(p for _, twin in net.twins for p in twin.parameters())]:
+        for p in [*net.parameters(), *(p for _, twin in net.target_networks for p in twin.parameters())]:
             p.zero_()
         net.encoder[0].weight.fill_(1.0)  # z = observation; the slow encoder says 0
         for head, bias in ((net.dynamics, 0.5), (net.reward, 2.0), (net.q1, 3.0), (net.q2, 4.0)):
@@ -234,10 +234,10 @@ def gradients_of_an_update(net, batch, noise, learning):
     """The loss, and every gradient that is there before either step."""
     seen = []
 
-    def look(optimizer):
+    def evaluation(optimizer):
         seen.append({name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None})
 
-    return update(net, *optimizers_of(net), batch, noise, look, learning), seen
+    return update(net, *optimizers_of(net), batch, noise, evaluation, learning), seen
 
 
 @pytest.mark.parametrize("observation", ["state", "pixels"])

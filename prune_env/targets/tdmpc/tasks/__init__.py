@@ -6,8 +6,8 @@ from typing import Any
 from prune_env.targets.tdmpc.tasks.base import Simulation, Task
 from prune_env.targets.tdmpc.tasks.cartpole import CartpoleSwingup
 from prune_env.targets.tdmpc.tasks.cartpole_frames import CartpoleFrames
-from prune_env.targets.tdmpc.tasks.frames import PendulumFrames
 from prune_env.targets.tdmpc.tasks.pendulum import Pendulum
+from prune_env.targets.tdmpc.tasks.pendulum_frames import PendulumFrames
 
 __all__ = ["TASKS", "CartpoleFrames", "CartpoleSwingup", "Pendulum", "PendulumFrames", "Simulation", "Task"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.targets.tdmpc.tasks.base import Array, Painter
-from prune_env.targets.tdmpc.tasks.frames import PendulumFrames
+from prune_env.targets.tdmpc.tasks.pendulum_frames import PendulumFrames
 
 _GRAVITY, _MASS, _LENGTH, _DT = 10.0, 1.0, 1.0, 0.05  # [m/s^2], [kg], [m], [s]
 _MAX_SPEED, _MAX_TORQUE = 8.0, 2.0  # [rad/s], [N m]

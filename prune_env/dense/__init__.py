@@ -1,0 +1,25 @@
+"""Dense networks: trained once with instrumentation, cached, and drawn from pools."""
+
+from prune_env.dense.checkpoints import (
+    CheckpointSpec,
+    export_checkpoint,
+    identify,
+    is_cached,
+    load_checkpoint,
+    training_history,
+)
+from prune_env.dense.loop import DenseTrainingError, Evaluation
+from prune_env.dense.pool import Network, Pool
+
+__all__ = [
+    "CheckpointSpec",
+    "DenseTrainingError",
+    "Evaluation",
+    "Network",
+    "Pool",
+    "export_checkpoint",
+    "identify",
+    "is_cached",
+    "load_checkpoint",
+    "training_history",
+]

@@ -1,0 +1,200 @@
+"""Dense training: looked at now and then, the best network kept, and gone on with after a kill."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from prune_env.dense.train_state import State, TrainState, part
+from prune_env.storage import write_atomically
+from prune_env.training import train
+
+_SAVE_EVERY = 30.0  # at most so often [s] ...
+_SAVE_SHARE = 20.0  # ... and at most every so many times as long as the last save took
+
+
+class DenseTrainingError(RuntimeError):
+    """A dense network diverged in training, or is no better than the floor; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One look at a network in training.
+
+    Attributes:
+        step: Training steps done by then.
+        seconds: Of training, evaluations not counted; of the last process, if training was killed in between [s].
+        loss: Mean task loss since the evaluation before.
+        value: What the best network has most of: the first of the numbers.
+        numbers: What the target's `evaluation` said.
+    """
+
+    step: int
+    seconds: float
+    loss: float
+    value: float
+    numbers: dict[str, float]
+
+
+@dataclass
+class Progress:
+    """How far dense training has come; everything that is needed to go on, besides the train_state's own state."""
+
+    step: int = 0
+    seconds: float = 0.0
+    evaluations: list[Evaluation] = field(default_factory=list)
+    best: State | None = None
+    best_value: float = -math.inf
+
+
+EvaluationCallback = Callable[[Evaluation, float], None]
+
+
+def train_dense(
+    train_state: TrainState,
+    generator: torch.Generator,
+    resume_path: Path | None = None,
+    callback: EvaluationCallback | None = None,
+    step_done: Callable[[int], None] | None = None,
+) -> list[Evaluation]:
+    """Train a fresh train_state for the target's `dense_steps`, and leave it as it was at the best evaluation.
+
+    Args:
+        train_state: What to train.
+        generator: Draws the batches.
+        resume_path: File that keeps the state of training while it lasts, if the target's batches can go on; it must
+            have been written for the same configuration. It stays: delete it when what was trained is safe.
+        callback: Called after every evaluation, with the evaluation and the best value so far.
+        step_done: Called with the number of steps done since the last call.
+
+    Raises:
+        DenseTrainingError: If the loss, or a number of a evaluation, was not finite.
+    """
+    target, steps = train_state.target, train_state.target.dense_steps
+    batches = target.batches(generator)
+    annealed = round(steps * target.anneal_after)
+    progress = _resume(resume_path, train_state, generator, batches)
+    if step_done is not None and progress.step:
+        step_done(progress.step)
+    tick = None if step_done is None else lambda _: step_done(1)
+    saves = _Saves()
+    losses: list[tuple[int, float]] = []
+    while progress.step < steps:
+        end = _next_stop(progress.step, steps, annealed, target.eval_every)
+        count, begun = end - progress.step, time.perf_counter()
+        loss = train(target, train_state.model, train_state.optimizers, batches, count, train_state.observers, tick)
+        progress.step, progress.seconds = end, progress.seconds + time.perf_counter() - begun
+        losses.append((count, loss))
+        if not math.isfinite(loss):
+            raise _diverged(train_state, end, "its loss is not finite")
+        if end == annealed:
+            target.anneal(train_state.optimizers)
+        if target.eval_every and (end % target.eval_every == 0 or end == steps):
+            _evaluate(train_state, batches, progress, losses, callback)
+            losses = []
+            if resume_path is not None and end < steps and saves.due():
+                saves.time(lambda: _save(resume_path, train_state, generator, batches, progress))
+    if progress.best is not None:  # go back to the best evaluation
+        train_state.load(progress.best)
+        target.anneal(train_state.optimizers)
+    return progress.evaluations
+
+
+def _next_stop(step: int, steps: int, annealed: int, eval_every: int) -> int:
+    """Where to interrupt training next: to look, to anneal, or because it is over."""
+    stops = [steps]
+    if eval_every:
+        stops.append((step // eval_every + 1) * eval_every)
+    if step < annealed:
+        stops.append(annealed)
+    return min(stops)
+
+
+def _diverged(train_state: TrainState, step: int, why: str) -> DenseTrainingError:
+    target = train_state.target
+    return DenseTrainingError(
+        f"the dense network of {type(target).__name__} {target.settings()} diverged in training by step {step} "
+        f"({why}); lower the learning rate"
+    )
+
+
+def _evaluate(
+    train_state: TrainState,
+    batches: Iterator[Any],
+    progress: Progress,
+    losses: list[tuple[int, float]],
+    callback: EvaluationCallback | None,
+) -> None:
+    numbers = train_state.target.evaluation(train_state.model, batches)
+    if wrong := {name: value for name, value in numbers.items() if not math.isfinite(value)}:
+        said = ", ".join(f"{name} = {value}" for name, value in wrong.items())
+        raise _diverged(train_state, progress.step, f"the look at it says {said}")
+    loss = sum(count * loss for count, loss in losses) / sum(count for count, _ in losses)
+    evaluation = Evaluation(progress.step, progress.seconds, loss, next(iter(numbers.values())), numbers)
+    progress.evaluations.append(evaluation)
+    if evaluation.value > progress.best_value:
+        progress.best, progress.best_value = train_state.state(), evaluation.value
+    if callback is not None:
+        callback(evaluation, progress.best_value)
+
+
+# ---------------------------------------------------------------------- going on after a kill
+class _Saves:
+    """When to save: rarely enough that saving takes a small share of the time, whatever there is to be saved."""
+
+    def __init__(self) -> None:
+        self._last, self._pause = time.monotonic(), _SAVE_EVERY
+
+    def due(self) -> bool:
+        return time.monotonic() - self._last > self._pause
+
+    def time(self, save: Callable[[], None]) -> None:
+        begun = time.monotonic()
+        save()
+        self._last = time.monotonic()
+        self._pause = max(_SAVE_EVERY, _SAVE_SHARE * (self._last - begun))
+
+
+def _save(
+    path: Path, train_state: TrainState, generator: torch.Generator, batches: Iterator[Any], progress: Progress
+) -> None:
+    if not hasattr(batches, "state_dict"):
+        return
+    state = {f"now.{name}": tensor for name, tensor in train_state.state().items()}
+    state |= {f"best.{name}": tensor for name, tensor in (progress.best or {}).items()}
+    state |= {f"batches.{name}": tensor.contiguous() for name, tensor in batches.state_dict().items()}
+    state["generator"] = generator.get_state()
+    said = {
+        "step": progress.step,
+        "seconds": progress.seconds,
+        "best_value": progress.best_value,
+        "evaluations": [asdict(evaluation) for evaluation in progress.evaluations],
+    }
+    write_atomically(path, save(state, {"progress": json.dumps(said)}))
+
+
+def _resume(path: Path | None, train_state: TrainState, generator: torch.Generator, batches: Iterator[Any]) -> Progress:
+    if path is None or not path.is_file() or not hasattr(batches, "load_state_dict"):
+        return Progress()
+    try:
+        with safe_open(path, "pt") as file:
+            said = json.loads(file.metadata()["progress"])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except (SafetensorError, OSError):  # written atomically, so this is damage from outside: begin anew
+        return Progress()
+    train_state.load(part(state, "now."))
+    if said["step"] >= round(train_state.target.dense_steps * train_state.target.anneal_after):
+        train_state.target.anneal(train_state.optimizers)
+    batches.load_state_dict(part(state, "batches."))
+    generator.set_state(state["generator"])
+    evaluations = [Evaluation(**evaluation) for evaluation in said["evaluations"]]
+    return Progress(said["step"], said["seconds"], evaluations, part(state, "best.") or None, said["best_value"])

@@ -1,0 +1,115 @@
+"""One dense network that the environment can prune, restore and score; and the pool that it is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prune_env.dense.checkpoints import CheckpointSpec, is_cached, load_checkpoint
+from prune_env.dense.loop import DenseTrainingError
+from prune_env.dense.train_state import TrainState
+from prune_env.groups import CostModel
+from prune_env.parallel import map_unordered, one_thread
+from prune_env.targets import PoolSplit, Split, make_target
+
+_HELD_OUT_SEEDS = 10_000  # far from any seed that training uses
+_MARGIN = 1e-12
+
+
+class Network:
+    """A dense checkpoint in memory, restored bit for bit at every reset.
+
+    Attributes:
+        label: What it is called in records, e.g. "latent_dim=6, seed=10003".
+        stratum: Its kind without the seed, e.g. "latent_dim=6".
+    """
+
+    def __init__(self, spec: CheckpointSpec, stratum: str):
+        self.label = f"{stratum}, seed={spec.seed}" if stratum else f"seed={spec.seed}"
+        self.stratum = stratum or spec.target
+        self.train_state: TrainState = load_checkpoint(spec)
+        train_state = self.train_state
+        target = train_state.target
+        self.cost = CostModel(train_state.model, train_state.surgeon.grouping, target.deploy, target.idle)
+        self._snapshot = train_state.surgeon.snapshot()
+        self._tracker = train_state.tracker.state_dict()
+        self._step = train_state.schedule.step
+        self._scale: dict[Split, tuple[float, float]] = {}
+        self.score_scale("validation")
+
+    def restore(self) -> None:
+        """Make the network dense again, with the optimizer state and the importance that it had."""
+        self.train_state.surgeon.restore(self._snapshot)
+        self.train_state.tracker.load_state_dict(self._tracker)
+        self.train_state.schedule.step = self._step
+        self.train_state.schedule.bind()
+
+    @one_thread()
+    def score_scale(self, split: Split) -> tuple[float, float]:
+        """Floor and dense score on a split, between which the retained score is counted.
+
+        Asked for a split for the first time, the network must be dense; validation is scored when it is loaded.
+
+        Raises:
+            DenseTrainingError: If the dense network is no better than the floor: it has nothing to retain.
+        """
+        if split not in self._scale:
+            target = self.train_state.target
+            floor, dense = target.floor(split), target.score(self.train_state.model, split)
+            if not dense - floor > _MARGIN:
+                raise DenseTrainingError(
+                    f"the dense network {self.label!r} scores {dense:.4g} on {split}, no better than the floor "
+                    f"{floor:.4g}: train it longer (dense_steps) before pruning it"
+                )
+            self._scale[split] = floor, dense
+        return self._scale[split]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The networks that episodes start from: option sets times seeds, disjoint between training and held-out.
+
+    Attributes:
+        target: Name of the target.
+        options: Options that all networks share; an option given here is not varied.
+        size: How many networks; 1 is the plain target with these options.
+        split: "train" or "held_out": other seeds and, where the target varies options, other values of them.
+        protect: Components and groups that are locked.
+    """
+
+    target: str
+    options: Mapping[str, Any]
+    size: int
+    split: PoolSplit
+    protect: tuple[str, ...] = ()
+
+    def specs(self) -> list[tuple[CheckpointSpec, str]]:
+        """Checkpoint and stratum of every network, cycling through the variants and then through seeds."""
+        variants: list[Mapping[str, Any]] = [{}]
+        if self.size > 1:
+            variants = make_target(self.target, **self.options).variants(self.split)
+            varied = [{k: v for k, v in variant.items() if k not in self.options} for variant in variants]
+            variants = [v for i, v in enumerate(varied) if v not in varied[:i]]
+        first = _HELD_OUT_SEEDS if self.split == "held_out" else 0
+        result = []
+        for i in range(self.size):
+            variant = variants[i % len(variants)]
+            spec = CheckpointSpec(self.target, {**self.options, **variant}, first + i, self.protect)
+            result.append((spec, ", ".join(f"{k}={v}" for k, v in variant.items())))
+        return result
+
+    def plain(self) -> CheckpointSpec:
+        """The target with these options and nothing varied: how it is made tells how the whole pool is."""
+        return CheckpointSpec(self.target, self.options, 0, self.protect)
+
+
+def prepare(pools: Sequence[Pool], jobs: int = 1) -> None:
+    """Train whatever checkpoints of these pools are not cached yet, in `jobs` processes."""
+    missing = [spec for pool in pools for spec, _ in pool.specs() if not is_cached(spec)]
+    for _ in map_unordered(_train_and_cache, missing, jobs, "dense networks"):
+        pass
+
+
+def _train_and_cache(spec: CheckpointSpec) -> None:
+    load_checkpoint(spec, progress=False)

@@ -1,0 +1,97 @@
+"""What privileged policies may see: a read-only view of the network, and counted trials on it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from prune_env.envs.action import validate_action
+from prune_env.envs.episode import Episode
+from prune_env.groups import Cost, count_cost
+from prune_env.importance import CRITERIA
+from prune_env.parallel import one_thread
+
+
+class NetworkView:
+    """The network behind an observation. Letters: G groups, W present channels, flat in group order, B candidates.
+
+    The target itself is not in view: its score would be a trial that nobody counts, on test data even.
+    """
+
+    def __init__(self, episode: Episode, max_ratio: float, seed: int):
+        self._episode, self._max_ratio = episode, max_ratio
+        self._seeds = np.random.default_rng(seed)
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Present channels of each group, int [G]."""
+        return self._episode.widths.copy()
+
+    @property
+    def least_widths(self) -> np.ndarray:
+        """Channels that must stay in each group, int [G]."""
+        return self._episode.least_widths
+
+    @property
+    def group_of(self) -> np.ndarray:
+        """Group of every present channel, int [W]."""
+        return self._episode.network.train_state.surgeon.group_of.numpy().copy()
+
+    @property
+    def cost_target(self) -> float | None:
+        """The cost that this round has to end at; None without a budget."""
+        return self._episode.cost_target
+
+    @property
+    def evaluations(self) -> int:
+        """Trials so far in this episode."""
+        return self._episode.evaluations
+
+    def cost_of(self, widths: np.ndarray) -> np.ndarray:
+        """Cost in the budget's unit at widths int [B, G]."""
+        return self._episode.cost_of(widths)
+
+    def copy_model(self) -> nn.Module:
+        """A copy of the network as it stands, to do with as one likes."""
+        return copy.deepcopy(self._episode.network.train_state.model)
+
+    def trace(self, model: nn.Module) -> Any:
+        """Run one sample through all entry points of a copy, and return every output."""
+        return self._episode.network.train_state.target.trace(model)
+
+    def count_cost(self, model: nn.Module) -> Cost:
+        """Parameters and MACs of a copy, which may have been cut in any way, as deployed."""
+        target = self._episode.network.train_state.target
+        return count_cost(model, target.deploy, target.idle)
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Qualified name of the layer that produces the channels of each group, [G]."""
+        return tuple(group.root for group in self._episode.network.train_state.surgeon.grouping)
+
+    @one_thread()
+    def scores(self, criterion: str) -> np.ndarray:
+        """A criterion's number for every present channel, float64 [W].
+
+        Raises:
+            ValueError: If the criterion is unknown, or random (which would disturb the episode's random state).
+        """
+        if criterion not in CRITERIA or criterion == "random":
+            raise ValueError(
+                f"unknown criterion {criterion!r}; known: {', '.join(c for c in CRITERIA if c != 'random')}"
+            )
+        train_state = self._episode.network.train_state
+        return (
+            CRITERIA[criterion](train_state.surgeon, train_state.tracker, self._episode.generator)
+            .double()
+            .numpy()
+            .copy()
+        )
+
+    def evaluate(self, ratios: np.ndarray) -> float:
+        """Retained validation score if these ratios, float [G], were the action now; the network is put back."""
+        ratios = validate_action(ratios, len(self._episode.widths), self._max_ratio)
+        return self._episode.try_out(ratios, int(self._seeds.integers(2**62)))

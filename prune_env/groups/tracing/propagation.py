@@ -1,0 +1,275 @@
+"""Follow every channel of a network through one trace of it, operator by operator.
+
+The trace runs for real; a dispatch mode sees each operator below autograd, so that `no_grad`, `detach`, views, modules
+used twice, tied and bare parameters and functional calls need no special treatment. The same run on a *cut* network
+proves the cut: every intermediate tensor must then hold the channels that the dense one held, minus those removed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from prune_env.groups.tracing.labels import UNKNOWN, Dim, Dims, Ledger, relabel, size_of
+from prune_env.groups.tracing.operators import moves_only, rule_of
+
+Trace = Callable[[nn.Module], Any]
+Record = list[list[Dims]]
+
+EXTERNAL = "it is tied to an external input of the network"
+OUTPUT = "it is an output of the network"
+
+
+class MismatchError(Exception):
+    """A cut network does not compute the same thing on the channels that are left."""
+
+
+class Propagation(TorchDispatchMode):
+    """Labels of every tensor that a trace meets.
+
+    Args:
+        model: The network.
+        depth: Tells what the caller does from what the network does.
+        seeds: Labels of the tensors of a cut network by name; None gives fresh ones.
+    """
+
+    def __init__(self, model: nn.Module, depth: Depth, seeds: dict[str, Dims] | None = None):
+        super().__init__()
+        self.ledger = Ledger()
+        self.depth = depth
+        self.record: Record = []
+        self.order: dict[str, int] = {}
+        """When each tensor of the model was first used."""
+        self.produced: list[np.ndarray] = []
+        self.consumed: list[np.ndarray] = []
+        self.summed: list[np.ndarray] = []
+        """Labels along which a layer makes channels, sums over its weight, sums over anything."""
+        self._dense = seeds is None
+        self._dims: dict[int, Dims] = {}
+        self._alive: list[Tensor] = []
+        self._weights: set[int] = set()
+        self._names: dict[int, str] = {}
+        self.seeds: dict[str, Dims] = {}
+        for name, tensor in named_tensors(model):
+            dims = seeds[name] if seeds else tuple(self.ledger.fresh(n) for n in tensor.shape)
+            if not _fits(dims, tensor):
+                raise MismatchError(
+                    f"{name} has the shape {tuple(tensor.shape)}, not that of the channels that are left"
+                )
+            self.seeds[name] = dims
+            self._names[id(tensor)] = name
+            self._set(tensor, dims, weight=isinstance(tensor, nn.Parameter))
+
+    # ------------------------------------------------------------------ what rules use
+    def dims(self, tensor: Tensor) -> Dims:
+        """Labels of a tensor."""
+        known = self._dims.get(id(tensor))
+        if known is None:
+            known = self.external(tensor)
+            self._set(tensor, known)
+        elif id(tensor) in self._names:
+            self.order.setdefault(self._names[id(tensor)], len(self.order))
+        return known
+
+    def external(self, tensor: Tensor) -> Dims:
+        """Labels of a tensor that comes from outside."""
+        return tuple(self.ledger.fixed(n, EXTERNAL) for n in tensor.shape)
+
+    def uniform(self, size: int) -> Dim:
+        """A dimension of equal values: it may become whatever it meets."""
+        return self.ledger.fresh(size) if self._dense else self.ledger.unknown(size)
+
+    def is_weight(self, tensor: Tensor) -> bool:
+        """Whether a tensor is a parameter or computed from parameters alone."""
+        return id(tensor) in self._weights
+
+    def produces(self, tensor: Tensor, dims: Sequence[Dim]) -> None:
+        """A layer makes channels along these dimensions of its weight."""
+        if self.is_weight(tensor):
+            self.produced += [factor for dim in dims for factor in dim]
+
+    def consumes(self, tensor: Tensor, dims: Sequence[Dim]) -> None:
+        """A layer sums over these dimensions of its weight."""
+        if self.is_weight(tensor):
+            self.consumed += [factor for dim in dims for factor in dim]
+
+    def sums(self, dims: Sequence[Dim]) -> None:
+        """Something is computed from all positions of these dimensions, so their channels are of use to somebody."""
+        self.summed += [factor for dim in dims for factor in dim]
+
+    # ------------------------------------------------------------------ running
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if rule_of(func) is None:
+            with self:  # in inference mode, operators arrive whole that consist of others
+                whole = func.decompose(*args, **(kwargs or {}))
+            if whole is not NotImplemented:
+                return whole
+        out = func(*args, **(kwargs or {}))
+        outs = [t for t in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(t, Tensor)]
+        if not outs:
+            return out
+        bound = {x.name: x.default_value for x in func._schema.arguments}
+        bound.update(zip(bound, args, strict=False))
+        bound.update(kwargs or {})
+        inputs = [t for t in tree_leaves(list(bound.values())) if isinstance(t, Tensor)]
+        dims = self._apply(func, bound, inputs, out, outs)
+        weight = bool(inputs) and all(self.is_weight(t) or t.dim() == 0 for t in inputs)
+        for tensor, d in zip(outs, dims, strict=True):
+            self._set(tensor, d, weight)
+        if not moves_only(func):
+            self.record.append(dims)
+        return out
+
+    def _apply(
+        self, func: Any, bound: dict[str, Any], inputs: list[Tensor], out: Any, outs: list[Tensor]
+    ) -> list[Dims]:
+        rule = rule_of(func)
+        if rule is not None:
+            try:
+                dims = rule(self, bound, out)
+                dims = [dims] if isinstance(out, Tensor) else dims
+                if all(_fits(d, t) for d, t in zip(dims, outs, strict=True)):
+                    return dims
+                why = f"it passes {func._schema.name} with unexpected sizes"
+            except Exception as error:
+                why = f"it passes {func._schema.name}, where it cannot be followed ({type(error).__name__}: {error})"
+        elif not inputs:
+            return [self.external(t) for t in outs]
+        else:
+            why = f"it passes {func._schema.name}, which is not understood"
+        for tensor in inputs:
+            self.ledger.lock(self.dims(tensor), why)
+        return [tuple(self.ledger.fixed(n, why) for n in t.shape) for t in outs]
+
+    def _set(self, tensor: Tensor, dims: Dims, weight: bool = False) -> None:
+        if id(tensor) not in self._dims:
+            self._alive.append(tensor)  # an id is only unique among living objects
+        self._dims[id(tensor)] = dims
+        if weight:
+            self._weights.add(id(tensor))
+
+
+@contextmanager
+def following(model: nn.Module, seeds: dict[str, Dims] | None = None) -> Iterator[Propagation]:
+    """Follow whatever is run while the context lasts."""
+    with counted_depth(model) as depth, decomposed(), Propagation(model, depth, seeds) as propagation:
+        yield propagation
+
+
+def propagate(model: nn.Module, trace: Trace, seeds: dict[str, Dims] | None = None) -> tuple[Propagation, list[Tensor]]:
+    """Trace the model and return what was learnt, and the tensors that `trace` returned, which are locked.
+
+    Raises:
+        TypeError: If `trace` returns something else than tensors, whose channels nobody would protect.
+    """
+    with following(model, seeds) as propagation:
+        outputs = tensors_of(trace(model))
+    for tensor in outputs:
+        propagation.ledger.lock(propagation.dims(tensor), OUTPUT)
+    return propagation, outputs
+
+
+def tensors_of(outputs: Any) -> list[Tensor]:
+    """The tensors in what a trace has returned.
+
+    Raises:
+        TypeError: If there are none, or something else that may hide some.
+    """
+    leaves = tree_leaves(outputs)
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    strangers = {type(x).__name__ for x in leaves if x is not None and not isinstance(x, (Tensor, int, float, str))}
+    if strangers or not tensors:
+        raise TypeError(
+            "trace must return every output as tensors in tuples, lists or dicts; "
+            f"it returned {', '.join(sorted(strangers)) or 'no tensor'}"
+        )
+    return tensors
+
+
+def expected_record(dense: Propagation, table: np.ndarray) -> Record:
+    """What the operators of a cut network must return; `table`, int64 [L], has the classes of labels that stay."""
+    return [[relabel(dims, table) for dims in outputs] for outputs in dense.record]
+
+
+def compare(expected: Record, got: Record) -> None:
+    """Prove that the cut network did what the dense one did, on the channels that are left.
+
+    Raises:
+        MismatchError: If it did something else.
+    """
+    if len(expected) != len(got):
+        raise MismatchError("the cut network runs other operators than the dense one")
+    for before, after in zip(expected, got, strict=True):
+        for one, other in zip(before, after, strict=True):
+            if len(one) != len(other) or not all(_agree(x, y) for x, y in zip(one, other, strict=True)):
+                raise MismatchError("a tensor of the cut network holds other channels than it should")
+
+
+def _fits(dims: Dims, tensor: Tensor) -> bool:
+    return tensor.numel() == 0 or [size_of(dim) for dim in dims] == list(tensor.shape)
+
+
+def _agree(wanted: Dim, got: Dim) -> bool:
+    """Equal sizes and labels, as far as they are known."""
+    return [len(f) for f in wanted] == [len(f) for f in got] and all(
+        bool(((x == y) | (x < 0) | (y == UNKNOWN)).all()) for x, y in zip(wanted, got, strict=True)
+    )
+
+
+def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by qualified name, each object once."""
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy; tensors that a layer has computed and kept, which PyTorch refuses to copy, are copied by value."""
+    computed = [t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and not t.is_leaf]
+    return copy.deepcopy(model, {id(t): t.detach().clone() for t in computed})
+
+
+@contextmanager
+def decomposed() -> Iterator[None]:
+    """Run attention and recurrent layers as the elementary operators that they consist of."""
+    enabled = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
+
+
+class Depth:
+    """How many forward calls of modules are open; 0 means that the caller of the network is at work."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def enter(self, *_: Any) -> None:
+        """A module is called."""
+        self.value += 1
+
+    def leave(self, *_: Any) -> None:
+        """A module returns."""
+        self.value -= 1
+
+
+@contextmanager
+def counted_depth(model: nn.Module) -> Iterator[Depth]:
+    """Count calls of the model's modules while the context lasts."""
+    depth = Depth()
+    with ExitStack() as stack:
+        for module in model.modules():
+            stack.callback(module.register_forward_pre_hook(depth.enter).remove)
+            stack.callback(module.register_forward_hook(depth.leave, always_call=True).remove)
+        yield depth

@@ -1,0 +1,67 @@
+"""Open sets: plain dicts from name to class or function, which users extend; and entries that are named with options.
+
+`cma-es:evaluations=200` names the entry `cma-es` with the option `evaluations=200`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, MutableMapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import yaml
+
+Entry = TypeVar("Entry")
+
+
+def find(kind: str, name: str, known: Mapping[str, Entry]) -> Entry:
+    """The entry of that name.
+
+    Args:
+        kind: What the set holds, in the singular, for the message: "criterion".
+        name: Of the entry.
+        known: The set.
+
+    Raises:
+        ValueError: If there is none; the message lists the known names.
+    """
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(unknown(kind, name, known))
+    return known[name]
+
+
+def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
+    """The message for an unknown name: what was meant, perhaps, and what is known."""
+    known = list(known)
+    close = get_close_matches(str(name), known, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown {kind} {name!r}{meant} (known: {', '.join(known)})"
+
+
+def add(kind: str, name: str, entry: Entry, known: MutableMapping[str, Entry]) -> None:
+    """Put an entry into a set under a new name.
+
+    Raises:
+        ValueError: If the name is taken by another entry.
+    """
+    if known.get(name, entry) is not entry:
+        raise ValueError(f"{kind} {name!r} is already registered; choose another name")
+    known[name] = entry
+
+
+def split_options(text: str) -> tuple[str, dict[str, Any]]:
+    """`name:key=value,key=value` as the name and its options; values are YAML: numbers, true, [1, 0, 1], words.
+
+    Raises:
+        ValueError: If an option is not KEY=VALUE, or is given twice.
+    """
+    name, colon, rest = text.partition(":")
+    options: dict[str, Any] = {}
+    for option in re.split(r",(?![^\[{]*[\]}])", rest) if colon else []:
+        key, found, value = option.partition("=")
+        key = key.strip()
+        if not found or not key.isidentifier() or key in options:
+            raise ValueError(f"options are written NAME:KEY=VALUE,KEY=VALUE, each key once; got {text!r}")
+        options[key] = yaml.safe_load(value)
+    return name, options

@@ -1,0 +1,147 @@
+"""Trained networks that are cut again and again in the environment, for the studies of what a cut does to the score.
+
+Letters: G groups.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from prune_env.benchmark import make_policy
+from prune_env.envs import PruningEnv
+from prune_env.envs.action import validate_action
+from prune_env.envs.observation import observe
+from prune_env.importance import CRITERIA
+from prune_env.repair import REPAIRS
+from prune_env.storage import canonical_json
+from prune_env.targets import make_target
+
+# Every option that a pool would vary is given, so that networks differ by their seed alone.
+PENDULUM: dict[str, Any] = {"target": "tdmpc", "width": 64, "latent_dim": 32, "dense_steps": 2000, "starts": 20}
+DIGITS: dict[str, Any] = {"target": "autoencoder", "data": "digits", "latent_dim": 16, "dense_steps": 2000}
+MNIST: dict[str, Any] = {"target": "autoencoder", "data": "mnist", "latent_dim": 256, "dense_steps": 2000}
+
+AFTER_CUT, AFTER_TUNING = "right after the cut", "after fine-tuning"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is left of a network, on test data.
+
+    Attributes:
+        retained: (score - floor) / (dense score - floor), at least -1.
+        score: The score itself, as far down as that.
+        sparsity: Share of parameters that is gone.
+    """
+
+    retained: float
+    score: float
+    sparsity: float
+
+
+class Subject:
+    """One dense network; every cut begins with it.
+
+    Args:
+        network: Target and options of the environment, as JSON.
+        seed: Of the network.
+    """
+
+    def __init__(self, network: Mapping[str, Any], seed: int):
+        self.env = PruningEnv(**network, pool=seed + 1)
+        self.seed = seed
+        self._rules = self.env.rules
+        self.begin(0)
+        self.floor, self.dense = self.env.network.score_scale("test")
+
+    def begin(
+        self,
+        draw: int,
+        *,
+        sparsity: float | None = None,
+        rounds: int = 1,
+        steps: int = 0,
+        criterion: str = "fisher_weight",
+        repair: str | None = None,
+    ) -> np.ndarray:
+        """The dense network again; returns what is observed of it.
+
+        Args:
+            draw: Seed of the batches.
+            sparsity: Where the cuts shall end; None leaves it to the action.
+            rounds: Cuts.
+            steps: Training steps after each.
+            criterion: Which channels of a group go first.
+            repair: What is done about a cut; by default what suits the target.
+        """
+        rules = replace(self._rules, rounds=rounds, steps_per_round=steps, criterion=CRITERIA[criterion])
+        self.env.rules = replace(rules, repair=REPAIRS[repair]) if repair else rules
+        observation, _ = self.env.reset(seed=draw, options={"network": self.seed, "budget": sparsity})
+        return observation
+
+    def cut(self, ratios: np.ndarray, draw: int, **rules: Any) -> Outcome:
+        """Cut once by ratios [G] of each group's channels; `rules` are those of `begin`."""
+        self.begin(draw, **rules)
+        return self._play(ratios)
+
+    def prune(self, policy: str, sparsity: float, draw: int, **rules: Any) -> Outcome:
+        """Let a policy cut the network down to a sparsity; `rules` are those of `begin`.
+
+        Unlike an episode, this goes on when the network is worse than the floor between two cuts: training may mend it.
+        """
+        observation = self.begin(draw, sparsity=sparsity, **rules)
+        pruner = make_policy(policy, self.env)
+        state = None
+        for _ in range(self.env.rules.rounds):
+            if pruner.privileged:
+                pruner.attach(self.env.view)  # type: ignore[attr-defined]
+            action, state = pruner.predict(observation, state)
+            outcome = self._play(action)
+            observation = self._observation()
+        return outcome
+
+    def _play(self, ratios: np.ndarray) -> Outcome:
+        episode = self.env.episode
+        episode.play(validate_action(ratios, len(self.env.group_names), self.env.max_ratio))
+        retained = episode.retained("test")
+        return Outcome(retained, self.floor + retained * (self.dense - self.floor), episode.terms.sparsity)
+
+    def _observation(self) -> np.ndarray:
+        env, terms = self.env, self.env.episode.terms
+        return observe(
+            env.columns,
+            env.network.train_state.tracker,
+            sparsity=terms.sparsity,
+            budget_left=terms.budget - terms.budget_sparsity,
+            retained=terms.retained,
+            progress=env.episode.round / env.rules.rounds,
+            parameters=float(env.network.cost(env.episode.widths).parameters),
+        )
+
+
+def depends_on(network: Mapping[str, Any]) -> dict[str, Any]:
+    """What else decides what becomes of a network of these options: the defaults that they do not name."""
+    return json.loads(_depends_on(canonical_json(network)))
+
+
+@lru_cache
+def _depends_on(network: str) -> str:
+    options = json.loads(network)
+    target = make_target(options.pop("target"), **options)
+    return canonical_json({"settings": target.settings(), "repair": target.repair})
+
+
+def subject(network: Mapping[str, Any], seed: int) -> Subject:
+    """The network of these options and this seed; a process keeps the last two, since its next job may want them."""
+    return _subject(canonical_json(network), seed)
+
+
+@lru_cache(maxsize=2)
+def _subject(network: str, seed: int) -> Subject:
+    return Subject(json.loads(network), seed)

@@ -1,0 +1,92 @@
+"""Jobs are done once: their rows are kept under the job's hash, so that a killed run goes on and studies share work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prune_env.dense import DenseTrainingError
+from prune_env.parallel import map_unordered
+from prune_env.provenance import made_with
+from prune_env.storage import cache_folder, canonical_json, write_atomically
+from prune_env.studies.core.study import Job, Rows, Value
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a job.
+
+    Attributes:
+        rows: What it made; none if it failed.
+        made_with: Versions, processor and hash of the code that made them.
+        failure: Why there are no rows; empty if there are.
+    """
+
+    rows: Rows
+    made_with: Mapping[str, str]
+    failure: str = ""
+
+
+def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[tuple[str, Done]]:
+    """Yield key and outcome of every job; those on disk are read, the others are made in `processes` processes.
+
+    Networks that diverge are told of in the outcome, and the other jobs go on.
+    """
+    unique = {job.key: job for job in jobs}
+    missing = []
+    for key, job in unique.items():
+        kept = read_done(job)
+        if kept is None:
+            missing.append(job)
+        else:
+            yield key, kept
+    yield from map_unordered(_do, missing, processes, "jobs")
+
+
+def rows_path(job: Job) -> Path:
+    """Where the rows of a job are kept."""
+    return cache_folder() / "papers" / f"{job.key}.json"
+
+
+def read_done(job: Job) -> Done | None:
+    """What is kept of a job; None if it was not done, or by other code, or if the file is damaged."""
+    path = rows_path(job)
+    if not path.is_file():
+        return None
+    try:
+        kept = json.loads(path.read_text())
+        rows: Rows = kept["rows"]
+        if kept["sha256"] != _checksum(rows) or kept["made_by"] != json.loads(canonical_json(job.made_by())):
+            raise ValueError("its checksum or description does not fit")
+        if kept["made_with"]["code"] == job.code:
+            return Done(rows, kept["made_with"])
+        _log.warning("%s was made by other code; the job is done again", path)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        _log.warning("%s is damaged (%s); the job is done again", path, error)
+    return None
+
+
+def _do(job: Job) -> tuple[str, Done]:
+    described = {**made_with(), "code": job.code}
+    try:
+        made = job.function(**job.arguments)
+    except DenseTrainingError as error:
+        return job.key, Done([], described, str(error))
+    rows = [{name: _rounded(value) for name, value in row.items()} for row in made]
+    kept = {"made_by": job.made_by(), "made_with": described, "sha256": _checksum(rows), "rows": rows}
+    write_atomically(rows_path(job), json.dumps(kept).encode())
+    return job.key, Done(rows, described)
+
+
+def _rounded(value: Value) -> Value:
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def _checksum(rows: Rows) -> str:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Does importance predict the damage that a cut does?"""

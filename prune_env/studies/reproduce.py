@@ -1,0 +1,72 @@
+"""Run studies and write their pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prune_env.dense import DenseTrainingError
+from prune_env.parallel import single_threaded
+from prune_env.studies import catalogue
+from prune_env.studies.core.job_store import Done, run_jobs
+from prune_env.studies.core.page import is_of_full_setting, write_index, write_study
+from prune_env.studies.core.study import Claim
+
+
+def reproduce(
+    names: Sequence[str],
+    out: Path = Path("runs/papers"),
+    quick: bool = False,
+    jobs: int = 1,
+    seeds: Sequence[int] | None = None,
+) -> dict[str, list[Claim]]:
+    """Run studies and write `out`/NAME/ with data.csv, figure, claims.json and page.md, and the index of all in `out`.
+
+    Jobs that were done before are not repeated; a study is written as soon as its last job is done.
+
+    Args:
+        names: Of studies, or "all".
+        out: Folder of all studies.
+        quick: The smaller setting of each.
+        jobs: Processes.
+        seeds: By default those of each study.
+
+    Returns:
+        The claims of every study, by its name.
+
+    Raises:
+        ValueError: If a name is unknown (the known ones are listed), or if the quick setting would overwrite the full.
+        DenseTrainingError: At the end, if networks diverged: which, and why. All other studies are written.
+    """
+    studies = catalogue.select(list(names))
+    for study in studies:
+        if quick and is_of_full_setting(out / study.name):
+            raise ValueError(f"{out / study.name} has results of the full setting; give the quick one another --out")
+    single_threaded()  # sums in another order would not be the same, bit for bit
+    seeds_of = {s.name: tuple(seeds or (s.quick_seeds if quick else s.seeds)) for s in studies}
+    jobs_of = {s.name: s.jobs(quick, seeds_of[s.name]) for s in studies}
+    done: dict[str, Done] = {}
+    claims: dict[str, list[Claim]] = {}
+    waiting = list(studies)
+    for key, outcome in run_jobs([job for wanted in jobs_of.values() for job in wanted], jobs):
+        done[key] = outcome
+        for study in [s for s in waiting if all(job.key in done for job in jobs_of[s.name])]:
+            waiting.remove(study)
+            wanted, of_seeds = jobs_of[study.name], seeds_of[study.name]
+            if not any(done[job.key].failure for job in wanted):
+                command = _command(study.name, quick, seeds)
+                claims[study.name] = write_study(study, done, wanted, out / study.name, quick, of_seeds, command)
+                write_index(catalogue.STUDIES, out)
+    failures = {key: outcome.failure for key, outcome in done.items() if outcome.failure}
+    if failures:
+        listed = "; ".join(f"{key}: {failure}" for key, failure in failures.items())
+        missing = [s.name for s in studies if s.name not in claims]
+        raise DenseTrainingError(
+            f"{len(failures)} jobs failed, so {', '.join(missing)} could not be written ({listed})"
+        )
+    return {study.name: claims[study.name] for study in studies}
+
+
+def _command(name: str, quick: bool, seeds: Sequence[int] | None) -> str:
+    chosen = ["--seeds", *map(str, seeds)] if seeds else []
+    return " ".join(["prune-env reproduce", name, *(["--quick"] if quick else []), *chosen])

@@ -1,0 +1,102 @@
+"""Train -> Prune and Train -> Prune -> Continue (arXiv 2601.19794): one network, pruned in one workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from prune_env.studies.core.harness import subject
+from prune_env.studies.core.study import Rows
+
+ONE_SHOT, GRADUAL, LATE = "one-shot at convergence", "gradual during training", "gradual after convergence"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to spend the same number of training steps.
+
+    Attributes:
+        dense_steps: Before the first cut.
+        rounds: Cuts, with equally long training after each.
+        steps: Training steps after each cut.
+    """
+
+    dense_steps: int
+    rounds: int
+    steps: int
+
+    @property
+    def total(self) -> int:
+        """All training steps."""
+        return self.dense_steps + self.rounds * self.steps
+
+
+def arms(dense_steps: int, tuning_steps: int, rounds: int) -> dict[str, Arm]:
+    """The workflows, all of `dense_steps + tuning_steps` training steps.
+
+    Args:
+        dense_steps: When the network counts as converged.
+        tuning_steps: What is left of the training then.
+        rounds: Cuts of the gradual ones; the first one during training comes when that is half over.
+
+    Raises:
+        ValueError: If the steps cannot be shared out equally.
+    """
+    half = dense_steps // 2
+    for steps in (tuning_steps, dense_steps - half + tuning_steps):
+        if steps % rounds:
+            raise ValueError(f"{steps} training steps cannot be shared out to {rounds} rounds; choose another number")
+    return {
+        ONE_SHOT: Arm(dense_steps, 1, tuning_steps),
+        GRADUAL: Arm(half, rounds, (dense_steps - half + tuning_steps) // rounds),
+        LATE: Arm(dense_steps, rounds, tuning_steps // rounds),
+    }
+
+
+def workflow(
+    name: str, network: Mapping[str, Any], seed: int, arm: str, plan: Mapping[str, int], sparsities: Sequence[float],
+    policies: Sequence[str],
+) -> Rows:  # fmt: skip
+    """Prune one network to each sparsity in one workflow.
+
+    All retained scores count from the dense network that has had as many training steps as the pruned ones.
+
+    Args:
+        name: What the target is called.
+        network: Target and options of the environment.
+        seed: Of the network and, with the sparsity, of the batches.
+        arm: Which workflow.
+        plan: Arguments of `arms`.
+        sparsities: Shares of parameters to remove.
+        policies: By name.
+    """
+    chosen = arms(**plan)[arm]
+    dense = subject({**network, "dense_steps": chosen.total}, seed)
+    subject_network = subject({**network, "dense_steps": chosen.dense_steps}, seed)
+    rows: Rows = []
+    for policy in policies:
+        for sparsity in sparsities:
+            draw = int(np.random.SeedSequence([seed, round(sparsity * 10_000)]).generate_state(1)[0])
+            left = subject_network.prune(policy, sparsity, draw, rounds=chosen.rounds, steps=chosen.steps)
+            rows.append(
+                {
+                    "target": name,
+                    "seed": seed,
+                    "arm": arm,
+                    "policy": policy,
+                    "sparsity": sparsity,
+                    "retained": (left.score - dense.floor) / (dense.dense - dense.floor),
+                    "score": left.score,
+                    "dense_score": dense.dense,
+                    "floor": dense.floor,
+                    "sparsity_reached": left.sparsity,
+                    "dense_steps": chosen.dense_steps,
+                    "rounds": chosen.rounds,
+                    "steps_per_round": chosen.steps,
+                    "training_steps": chosen.total,
+                }
+            )
+    return rows

@@ -1,0 +1,43 @@
+"""Objectives by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from prune_env.envs.objectives import OBJECTIVES, Terms, make_objective
+
+TERMS = Terms(retained=0.8, sparsity=0.5, sparsity_macs=0.4, budget=0.6, budget_sparsity=0.3, macs=1000.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "value"),
+    [
+        ("area", {}, 0.4),
+        ("budget", {}, 0.8 * 0.5),
+        ("floor", {"retained": 0.7}, 0.5),
+        ("floor", {"retained": 0.9}, -0.1),
+        ("weighted", {}, 1.3),
+        ("weighted", {"retained": 2.0, "sparsity_macs": 0.5}, 1.8),
+        ("amc", {}, -0.2 * math.log(1000.0)),
+    ],
+)
+def test_potentials_by_hand(name, options, value):
+    assert make_objective(name, options)(TERMS) == pytest.approx(value)
+
+
+def test_every_objective_has_a_case_above():
+    assert set(OBJECTIVES) == {"area", "budget", "floor", "weighted", "amc"}
+
+
+def test_vector():
+    assert np.array_equal(make_objective("vector")(TERMS), [0.8, 0.5])
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(ValueError, match="area, budget, floor, weighted, amc, vector"):
+        make_objective("speed")
+    with pytest.raises(ValueError, match="latency"):
+        make_objective("weighted", {"latency": 1.0})
+    with pytest.raises(ValueError, match="does not take"):
+        make_objective("area", {"weight": 1.0})

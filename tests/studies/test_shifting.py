@@ -1,0 +1,41 @@
+"""Whether orders change is told from noise, and target_networks count once."""
+
+import numpy as np
+import pytest
+
+from prune_env.studies.importance_shift.rank_shift import merge_twins, shift_statistics, shifting_claim
+
+NAMES = ["encoder.0", "q1.0", "q2.0", "pi.0", "reward.0"]
+
+
+def claim(of_seed):
+    found = [shift_statistics(NAMES, of_seed(np.random.default_rng(seed))) for seed in range(5)]
+    return shifting_claim("a test", {name: [[f[name] for f in found]] for name in found[0]})
+
+
+def test_twins_count_once():
+    values = np.array([[1.0, 2.0, 4.0, 7.0, 9.0]])
+    assert merge_twins(NAMES, values).tolist() == [[1.0, 3.0, 7.0, 9.0]]
+    assert merge_twins(["q1.0", "q1.3", "q2.0", "q2.3"], np.array([[1.0, 2, 3, 4]])).tolist() == [[2, 3]]
+
+
+def test_statistics_of_a_known_change():
+    early, late = [1.0, 2, 2, 3, 4], [4.0, 2, 2, 3, 1]  # four groups, the first and the last change places
+    values = np.array([early] * 60 + [late] * 40)
+    found = shift_statistics(NAMES, values)
+    assert found["tau"] == pytest.approx(-2 / 3) and found["crossovers"] == pytest.approx(5 / 6 / 80 * 100)
+    assert found["neighbouring tau"] == pytest.approx((18 + -2 / 3) / 19)
+
+
+def test_a_drift_is_a_shift():
+    def drifting(rng):
+        slopes = np.array([3.0, 0, 0, -3, 0])
+        return np.exp(np.linspace(0, 1, 110)[:, None] * slopes + [0, 1, 1, 2, 3] + 0.01 * rng.normal(size=(110, 5)))
+
+    assert claim(drifting).verdict == "agrees"
+
+
+def test_noise_around_one_order_is_none():
+    order, close = np.array([0, 1, 1, 2, 3]), np.array([0.0, 0.02, 0.02, 0.01, 0.015])
+    assert claim(lambda rng: np.exp(order + 0.01 * rng.normal(size=(110, 5)))).verdict == "disagrees"
+    assert claim(lambda rng: np.exp(close + rng.normal(size=(110, 5)))).verdict != "agrees"
