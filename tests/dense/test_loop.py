@@ -13,12 +13,13 @@ from prune_env.dense import (
     checkpoints,
     is_cached,
     load_checkpoint,
+    loop,
     training_history,
 )
+from prune_env.dense import pretrain as pretraining
 from prune_env.dense.checkpoints import fresh_train_state
 from prune_env.dense.loop import train_dense
 from prune_env.dense.pretrain import pretrain
-from prune_env.envs import dense, pretraining
 from prune_env.targets.tdmpc import TDMPC
 
 TINY = {"width": 8, "latent_dim": 4, "encoder_width": 8, "batch_size": 8, "steps_per_epoch": 10, "eval_every": 10}
@@ -67,8 +68,8 @@ def test_a_killed_training_goes_on(cache, monkeypatch, damaged):
     evaluations = training_history(SPEC)
     for path in cache.iterdir():
         path.unlink()
-    monkeypatch.setattr(dense, "_SAVE_EVERY", 0.0)
-    monkeypatch.setattr(dense, "_SAVE_SHARE", 0.0)
+    monkeypatch.setattr(loop, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "_SAVE_SHARE", 0.0)
 
     def kill(evaluation, _):
         if evaluation.step == 30:
@@ -110,7 +111,7 @@ def test_divergence_is_told():
 )
 def test_a_look_that_is_not_finite_is_divergence_at_once(monkeypatch, said, message):
     evaluations = iter([{"score": 0.0}, said])
-    monkeypatch.setattr(TDMPC, "evaluation", lambda *_: next(evaluations))  # a third evaluation would be an error
+    monkeypatch.setattr(TDMPC, "evaluate", lambda *_: next(evaluations))  # a third evaluation would be an error
     with pytest.raises(DenseTrainingError, match=message):
         load_checkpoint(SPEC)
     assert not is_cached(SPEC)
@@ -131,8 +132,8 @@ def test_divergence_after_a_look_is_told_with_its_step(monkeypatch):
 
 
 def test_what_could_not_be_written_is_not_lost(cache, monkeypatch):
-    monkeypatch.setattr(dense, "_SAVE_EVERY", 0.0)
-    monkeypatch.setattr(dense, "_SAVE_SHARE", 0.0)
+    monkeypatch.setattr(loop, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "_SAVE_SHARE", 0.0)
 
     def full(*_, **__):
         raise OSError("no space left on device")
