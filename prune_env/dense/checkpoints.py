@@ -1,6 +1,6 @@
-"""Dense checkpoints: trained once with instrumentation, kept on disk under the hash of what made them.
+"""Dense checkpoints: trained once with instrumentation, stored under the hash of everything that decides them.
 
-Some come with the package, so that a competition on them begins at once; the others are made when they are asked for.
+Some ship with the package, so that a benchmark on them starts at once; the others are trained on first use.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from prune_env.storage import cache_folder, canonical_json, config_hash, write_a
 from prune_env.targets import Target, make_target
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
-"""Checkpoints that come with the package."""
+"""Folder of the checkpoints that ship with the package."""
 _FORMAT = 1
-# The code that decides what a dense network becomes: when it changes, what is in the cache is trained anew.
+# The code that decides what a dense network becomes: when it changes, cached networks are trained again.
 _CODE = ("groups", "importance", "targets", "training.py", "dense/loop.py", "dense/train_state.py")
 _VERSIONS = ("torch", "code")
 _log = logging.getLogger(__name__)
@@ -73,15 +73,15 @@ def load_checkpoint(
     callback: EvaluationCallback | None = None,
     remarks: Mapping[str, Any] | None = None,
 ) -> TrainState:
-    """A trained train_state: from the package or the cache if it is there, else trained now and put into the cache.
+    """A trained network: from the package or the cache if it is there, otherwise trained now and cached.
 
-    Several processes may ask for the same checkpoint: one trains it, the others wait. A damaged file is trained anew.
+    Several processes may ask for the same checkpoint: one trains it, the others wait. A damaged file is replaced.
 
     Args:
         spec: What is wanted.
         progress: Show a bar when training takes longer than two seconds.
-        callback: Called after every look at the network in training, with the best value so far, if it is trained now.
-        remarks: JSON that is kept beside the tensors if it is trained now, e.g. the command that made them.
+        callback: Called after every evaluation, with the best value so far, if the network is trained now.
+        remarks: JSON stored beside the tensors if the network is trained now, e.g. the command that made them.
     """
     generator = torch.Generator().manual_seed(spec.seed)
     target = spec.make_target()
@@ -130,7 +130,7 @@ def identify(spec: CheckpointSpec) -> str:
 
 
 def training_history(spec: CheckpointSpec) -> list[Evaluation]:
-    """The looks at a checkpoint while it was trained; none if it is not there, or was never looked at."""
+    """The evaluations of a checkpoint during training; none if it is not stored, or was never evaluated."""
     stored = _find(_settings(spec, spec.make_target()))
     return (
         [] if stored is None else [Evaluation(**evaluation) for evaluation in stored.description.get("evaluations", ())]
@@ -228,5 +228,5 @@ def _read(stem: Path, settings: Mapping[str, Any], other_versions: bool = False)
             raise ValueError("its checksum or configuration does not fit")
         return _Stored(content, said)
     except (ValueError, KeyError, OSError) as error:
-        _log.warning("checkpoint %s is damaged (%s); it is trained anew", tensors, error)
+        _log.warning("checkpoint %s is damaged (%s); it is trained again", tensors, error)
         return None

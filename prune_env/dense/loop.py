@@ -1,4 +1,4 @@
-"""Dense training: looked at now and then, the best network kept, and gone on with after a kill."""
+"""Train a dense network: evaluate periodically, keep the best, resume after an interruption."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class DenseTrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One look at a network in training.
+    """One evaluation of a network in training.
 
     Attributes:
         step: Training steps done by then.
-        seconds: Of training, evaluations not counted; of the last process, if training was killed in between [s].
-        loss: Mean task loss since the evaluation before.
-        value: What the best network has most of: the first of the numbers.
-        numbers: What the target's `evaluation` said.
+        seconds: Training time so far, over all resumed runs, without the evaluations [s].
+        loss: Mean task loss since the previous evaluation.
+        value: Model-selection metric, maximised: the first of `numbers`.
+        numbers: What the target's `evaluate` returned.
     """
 
     step: int
@@ -47,7 +47,7 @@ class Evaluation:
 
 @dataclass
 class Progress:
-    """How far dense training has come; everything that is needed to go on, besides the train_state's own state."""
+    """How far dense training has come: what is needed to resume, besides the train state itself."""
 
     step: int = 0
     seconds: float = 0.0
@@ -57,6 +57,7 @@ class Progress:
 
 
 EvaluationCallback = Callable[[Evaluation, float], None]
+"""Called after every evaluation, with the best value so far."""
 
 
 def train_dense(
@@ -66,18 +67,18 @@ def train_dense(
     callback: EvaluationCallback | None = None,
     step_done: Callable[[int], None] | None = None,
 ) -> list[Evaluation]:
-    """Train a fresh train_state for the target's `dense_steps`, and leave it as it was at the best evaluation.
+    """Train a fresh train state for the target's `dense_steps`, and restore the best evaluated network at the end.
 
     Args:
         train_state: What to train.
         generator: Draws the batches.
-        resume_path: File that keeps the state of training while it lasts, if the target's batches can go on; it must
-            have been written for the same configuration. It stays: delete it when what was trained is safe.
+        resume_path: File that holds the state of a training run, for targets whose batches can be resumed; it must have
+            been written for the same configuration. The caller deletes it once the result is stored.
         callback: Called after every evaluation, with the evaluation and the best value so far.
         step_done: Called with the number of steps done since the last call.
 
     Raises:
-        DenseTrainingError: If the loss, or a number of a evaluation, was not finite.
+        DenseTrainingError: If the loss, or a number of an evaluation, was not finite.
     """
     target, steps = train_state.target, train_state.target.dense_steps
     batches = target.batches(generator)
@@ -103,14 +104,14 @@ def train_dense(
             losses = []
             if resume_path is not None and end < steps and saves.due():
                 saves.time(lambda: _save(resume_path, train_state, generator, batches, progress))
-    if progress.best is not None:  # go back to the best evaluation
+    if progress.best is not None:
         train_state.load(progress.best)
         target.anneal(train_state.optimizers)
     return progress.evaluations
 
 
 def _next_stop(step: int, steps: int, annealed: int, eval_every: int) -> int:
-    """Where to interrupt training next: to look, to anneal, or because it is over."""
+    """Where to interrupt training next: to evaluate, to anneal, or because it is over."""
     stops = [steps]
     if eval_every:
         stops.append((step // eval_every + 1) * eval_every)
@@ -134,10 +135,10 @@ def _evaluate(
     losses: list[tuple[int, float]],
     callback: EvaluationCallback | None,
 ) -> None:
-    numbers = train_state.target.evaluation(train_state.model, batches)
+    numbers = train_state.target.evaluate(train_state.model, batches)
     if wrong := {name: value for name, value in numbers.items() if not math.isfinite(value)}:
-        said = ", ".join(f"{name} = {value}" for name, value in wrong.items())
-        raise _diverged(train_state, progress.step, f"the look at it says {said}")
+        listed = ", ".join(f"{name} = {value}" for name, value in wrong.items())
+        raise _diverged(train_state, progress.step, f"its evaluation gives {listed}")
     loss = sum(count * loss for count, loss in losses) / sum(count for count, _ in losses)
     evaluation = Evaluation(progress.step, progress.seconds, loss, next(iter(numbers.values())), numbers)
     progress.evaluations.append(evaluation)
@@ -147,9 +148,9 @@ def _evaluate(
         callback(evaluation, progress.best_value)
 
 
-# ---------------------------------------------------------------------- going on after a kill
+# ---------------------------------------------------------------------- resuming
 class _Saves:
-    """When to save: rarely enough that saving takes a small share of the time, whatever there is to be saved."""
+    """When to save: rarely enough that saving takes a small share of the time, however large the state is."""
 
     def __init__(self) -> None:
         self._last, self._pause = time.monotonic(), _SAVE_EVERY
@@ -173,13 +174,13 @@ def _save(
     state |= {f"best.{name}": tensor for name, tensor in (progress.best or {}).items()}
     state |= {f"batches.{name}": tensor.contiguous() for name, tensor in batches.state_dict().items()}
     state["generator"] = generator.get_state()
-    said = {
+    described = {
         "step": progress.step,
         "seconds": progress.seconds,
         "best_value": progress.best_value,
         "evaluations": [asdict(evaluation) for evaluation in progress.evaluations],
     }
-    write_atomically(path, save(state, {"progress": json.dumps(said)}))
+    write_atomically(path, save(state, {"progress": json.dumps(described)}))
 
 
 def _resume(path: Path | None, train_state: TrainState, generator: torch.Generator, batches: Iterator[Any]) -> Progress:
@@ -187,14 +188,16 @@ def _resume(path: Path | None, train_state: TrainState, generator: torch.Generat
         return Progress()
     try:
         with safe_open(path, "pt") as file:
-            said = json.loads(file.metadata()["progress"])
+            described = json.loads(file.metadata()["progress"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (SafetensorError, OSError):  # written atomically, so this is damage from outside: begin anew
+    except (SafetensorError, OSError):  # written atomically, so the file was damaged from outside: start again
         return Progress()
     train_state.load(part(state, "now."))
-    if said["step"] >= round(train_state.target.dense_steps * train_state.target.anneal_after):
+    if described["step"] >= round(train_state.target.dense_steps * train_state.target.anneal_after):
         train_state.target.anneal(train_state.optimizers)
     batches.load_state_dict(part(state, "batches."))
     generator.set_state(state["generator"])
-    evaluations = [Evaluation(**evaluation) for evaluation in said["evaluations"]]
-    return Progress(said["step"], said["seconds"], evaluations, part(state, "best.") or None, said["best_value"])
+    evaluations = [Evaluation(**evaluation) for evaluation in described["evaluations"]]
+    return Progress(
+        described["step"], described["seconds"], evaluations, part(state, "best.") or None, described["best_value"]
+    )

@@ -106,7 +106,7 @@ class Target:
         changes.
         """
 
-    def evaluation(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
+    def evaluate(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
         """Numbers that dense training logs every `eval_every` steps; the best network has most of the first one.
 
         Args:

@@ -41,7 +41,7 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
-def test_the_best_look_is_kept():
+def test_the_best_network_is_kept():
     train_state, random, states = fresh_train_state(SPEC, generator=generator()), generator(), []
     evaluations = train_dense(
         train_state, random, callback=lambda evaluation, _: states.append((evaluation.value, train_state.state()))
@@ -53,7 +53,7 @@ def test_the_best_look_is_kept():
     assert evaluations[0].value == min(evaluations[0].numbers[f"{who}_return"] for who in ("planner", "policy"))
 
 
-def test_looking_changes_nothing_in_training():
+def test_evaluating_changes_nothing_in_training():
     often, seldom = (CheckpointSpec("tdmpc", TINY | {"dense_steps": 20, "eval_every": every}) for every in (5, 20))
     trained = [load_checkpoint(spec) for spec in (often, seldom)]
     last = training_history(often)[-1]
@@ -105,11 +105,11 @@ def test_divergence_is_told():
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"score": math.nan}, r"by step 20 \(the look at it says score = nan\)"),
+        ({"score": math.nan}, r"by step 20 \(its evaluation gives score = nan\)"),
         ({"score": 1.0, "x": math.inf}, "x = inf"),
     ],
 )
-def test_a_look_that_is_not_finite_is_divergence_at_once(monkeypatch, said, message):
+def test_an_evaluation_that_is_not_finite_is_divergence_at_once(monkeypatch, said, message):
     evaluations = iter([{"score": 0.0}, said])
     monkeypatch.setattr(TDMPC, "evaluate", lambda *_: next(evaluations))  # a third evaluation would be an error
     with pytest.raises(DenseTrainingError, match=message):
@@ -117,7 +117,7 @@ def test_a_look_that_is_not_finite_is_divergence_at_once(monkeypatch, said, mess
     assert not is_cached(SPEC)
 
 
-def test_divergence_after_a_look_is_told_with_its_step(monkeypatch):
+def test_divergence_after_an_evaluation_is_told_with_its_step(monkeypatch):
     step, calls = TDMPC.training_step, itertools.count(1)
 
     def diverge(*arguments):

@@ -215,7 +215,7 @@ class TDMPC(Target):
         """Mean return of the planner and of the policy over the fixed starts."""
         return {f"{name}_return": self.mean_return(model, split, name, self.starts) for name in CONTROLLERS}
 
-    def evaluation(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
+    def evaluate(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
         """Mean returns over fixed validation starts, the worst of them first, and the simulator's steps by then.
 
         The planner is not asked from pixels, where that takes too long to be done often.
