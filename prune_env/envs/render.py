@@ -7,8 +7,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from prune_env.envs.objectives import Terms
 from prune_env.importance import MEASURES
@@ -69,6 +67,9 @@ def to_text(frame: Frame) -> str:
 
 def draw(frame: Frame) -> np.ndarray:
     """The picture as uint8 [height, width, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, and few environments are rendered
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8.0, 4.5), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [3, 2]})

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch_pruning as tp
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -33,11 +32,13 @@ _log = logging.getLogger(__name__)
 
 def proposals(model: nn.Module, trace: Trace) -> list[Proposal]:
     """Groups by torch-pruning, each with its root layer's slots first; none if it fails on this network."""
+    import torch_pruning as tp  # slow to import
+
     twin = copied(model)
     names = {module: name for name, module in twin.named_modules()}
     found: list[Proposal] = []
     try:
-        with decomposed(), warnings.catch_warnings(), _bounded() as group_type:
+        with decomposed(), warnings.catch_warnings(), _bounded(tp) as group_type:
             warnings.simplefilter("ignore")
             graph = tp.DependencyGraph().build_dependency(
                 twin, torch.zeros(1), forward_fn=lambda m, _: _differentiable(trace(m)), verbose=False
@@ -69,7 +70,7 @@ def _is(classes: Classes, group: Group, proposal: Proposal) -> bool:
 
 
 @contextmanager
-def _bounded() -> Iterator[Any]:
+def _bounded(tp: Any) -> Iterator[Any]:
     """Stop it where it follows a loop for ever, as it does in an LSTM; yields the type of group that counts."""
 
     class BoundedGroup(tp.dependency.Group):

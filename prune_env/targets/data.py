@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
-import pooch
 import torch
 from torch import Tensor
 
@@ -114,6 +113,8 @@ def _verified(path: Path, name: str) -> bytes:
 
 def _download(name: str) -> bytes:
     """Fetch into a temporary folder, verify, and only then move into the cache, so that no half file is ever seen."""
+    import pooch  # slow to import, and needed once
+
     folder = platformdirs.user_cache_path("prune_env") / "data" / "mnist"
     folder.mkdir(parents=True, exist_ok=True)
     failures = []

@@ -6,6 +6,7 @@ import math
 import pickle
 
 import numpy as np
+import pooch
 import pytest
 import torch
 from torch import nn
@@ -27,7 +28,7 @@ def digits():
 def mnist():
     """The MNIST target from files on disk; nothing is downloaded for a test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data.pooch, "retrieve", lambda *args, **kwargs: pytest.skip("no MNIST here: set PRUNE_ENV_DATA"))
+        patch.setattr(pooch, "retrieve", lambda *args, **kwargs: pytest.skip("no MNIST here: set PRUNE_ENV_DATA"))
         return Autoencoder(data="mnist")
 
 

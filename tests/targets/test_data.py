@@ -5,6 +5,7 @@ import hashlib
 import struct
 from pathlib import Path
 
+import pooch
 import pytest
 import torch
 
@@ -33,7 +34,7 @@ def folders(tmp_path, monkeypatch):
     def offline(*args, **kwargs):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(data.pooch, "retrieve", offline)
+    monkeypatch.setattr(pooch, "retrieve", offline)
     return tmp_path / "data" / "mnist", tmp_path / "cache" / "prune_env" / "data" / "mnist", content
 
 
@@ -42,7 +43,7 @@ def mnist():
     """MNIST as it lies on disk; nothing is downloaded for a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            data.pooch, "retrieve", lambda *args, **kwargs: pytest.skip("MNIST is not on disk: set PRUNE_ENV_DATA")
+            pooch, "retrieve", lambda *args, **kwargs: pytest.skip("MNIST is not on disk: set PRUNE_ENV_DATA")
         )
         return load_mnist()
 
@@ -190,7 +191,7 @@ def test_a_missing_file_without_a_network_says_what_where_and_what_was_tried(fol
 
 def test_a_good_download_is_verified_and_kept(folders, monkeypatch):
     _, cache, content = folders
-    monkeypatch.setattr(data.pooch, "retrieve", serve(gzip.compress(content)))
+    monkeypatch.setattr(pooch, "retrieve", serve(gzip.compress(content)))
     assert mnist_bytes(NAME) == content
     assert files_in(cache) == [NAME]
     assert (cache / NAME).read_bytes() == content
@@ -198,7 +199,7 @@ def test_a_good_download_is_verified_and_kept(folders, monkeypatch):
     def again(*args, **kwargs):
         raise AssertionError("the cache was not looked at")
 
-    monkeypatch.setattr(data.pooch, "retrieve", again)
+    monkeypatch.setattr(pooch, "retrieve", again)
     assert mnist_bytes(NAME) == content
 
 
@@ -210,7 +211,7 @@ def test_the_second_mirror_is_asked_when_the_first_serves_something_else(folders
         asked.append(url)
         return serve(gzip.compress(content if len(asked) == 2 else b"an advertisement"))(url, **kwargs)
 
-    monkeypatch.setattr(data.pooch, "retrieve", retrieve)
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
     assert mnist_bytes(NAME) == content
     assert asked == [f"{mirror}{NAME}.gz" for mirror in data.MNIST_MIRRORS]
     assert files_in(cache) == [NAME]
@@ -218,7 +219,7 @@ def test_the_second_mirror_is_asked_when_the_first_serves_something_else(folders
 
 def test_downloads_that_are_all_damaged_are_not_kept(folders, monkeypatch):
     _, cache, content = folders
-    monkeypatch.setattr(data.pooch, "retrieve", serve(truncated(gzip.compress(content))))
+    monkeypatch.setattr(pooch, "retrieve", serve(truncated(gzip.compress(content))))
     with pytest.raises(DataError, match=r"could not be downloaded.*DataError"):
         mnist_bytes(NAME)
     assert files_in(cache) == []
@@ -234,11 +235,11 @@ def test_an_interrupted_download_leaves_no_half_file_behind(folders, monkeypatch
         (Path(path) / fname).write_bytes(gzip.compress(content)[:20])
         raise interruption
 
-    monkeypatch.setattr(data.pooch, "retrieve", retrieve)
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
     with pytest.raises(raised):
         mnist_bytes(NAME)
     assert files_in(cache) == []
-    monkeypatch.setattr(data.pooch, "retrieve", serve(gzip.compress(content)))
+    monkeypatch.setattr(pooch, "retrieve", serve(gzip.compress(content)))
     assert mnist_bytes(NAME) == content
 
 
