@@ -24,8 +24,9 @@ def _locked(name: str, between: Callable[..., Tensor], reason: str, width: int =
 LOCKED = [
     _locked("positions in order", lambda h: h.cumsum(1), "order", **{"input of b": "order"}),
     _locked("picked by number", lambda h: h[:, torch.tensor([1, 0, 3])], "by number", 3, **{"input of b": "by number"}),
-    _locked("sorted out", lambda h: h.topk(3)[0], "topk", 3, **{"input of b": "topk"}),
-    _locked("operator without a rule", lambda h: h.roll(1, 1), "roll", **{"input of b": "roll"}),
+    _locked("sorted out", lambda h: h.topk(3)[0], "compared", 3, **{"input of b": "compared"}),
+    _locked("rolled around", lambda h: h.roll(1, 1), "rolled", **{"input of b": "rolled"}),
+    _locked("operator without a rule", lambda h: torch.linalg.qr(h)[1], "qr", **{"input of b": "qr"}),
     _locked("constant from outside", lambda h: h * torch.arange(6.0), "external", **{"input of b": "external"}),
     _locked("constant of fixed size", lambda h: h + torch.zeros(6), "dry cut"),
     _locked("fixed reshape", lambda h: h.view(2, 3, 2).flatten(1), "dry cut"),
@@ -82,13 +83,6 @@ LOCKED = [
         TIME,
         {"a[0:3]": "3 a b"},
         IO | {"a[0:24]": "dry cut"},
-    ),
-    Case(
-        "bilinear",
-        net(lambda s, x: s.b(s.n(s.a(x), s.a(x))), a=lin(4, 6), n=of(nn.Bilinear, 6, 6, 5), b=lin(5, 3)),
-        FLAT,
-        {},
-        IO | {"a": "trilinear", "n": "trilinear", "input of b": "trilinear"},
     ),
     Case(
         "output that is not returned",

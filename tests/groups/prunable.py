@@ -362,6 +362,13 @@ PRUNABLE = [
         exact=False,
     ),
     Case(
+        "bilinear",
+        net(lambda s, x: s.b(s.n(s.a(x), s.c(x))), a=lin(4, 6), c=lin(4, 7), n=of(nn.Bilinear, 6, 7, 5), b=lin(5, 3)),
+        FLAT,
+        {"a": "6 a n", "c": "7 c n", "n": "5 n b"},
+        IO | {"input of c": "input"},
+    ),
+    Case(
         "ensemble through vmap",
         Ensemble,
         FLAT,

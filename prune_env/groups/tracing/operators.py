@@ -1,8 +1,6 @@
-"""What every operator of PyTorch does to labels: a table of names and rules.
+"""What every operator of PyTorch does to labels: a table of names and rules (see `rule_context`).
 
-A rule gets the propagation `p`, the operator's arguments by name `a` and its output `out` (a tuple, where it has
-several), tells the ledger what it learns, and returns the dimensions of the output, or a list of those of every output.
-An operator without a rule locks whatever reaches it, so the table may be incomplete, but must never be wrong.
+The table may be incomplete, but must never be wrong: an operator without a rule is probed, and locks what it may mix.
 """
 
 from __future__ import annotations
@@ -11,13 +9,21 @@ import re
 
 import torch
 
-from prune_env.groups.tracing import layout_rules, math_rules
-from prune_env.groups.tracing.math_rules import Rule
+from prune_env.groups.tracing import (
+    elementwise_rules,
+    index_rules,
+    layout_rules,
+    norm_rules,
+    product_rules,
+    reduction_rules,
+    space_rules,
+)
+from prune_env.groups.tracing.rule_context import Rule
 
 _NAMES: dict[Rule, str] = {
-    layout_rules.keep: "clone detach detach_ alias _to_copy lift_fresh lift_fresh_copy contiguous positive zeros_like "
-    "ones_like full_like empty_like rand_like randn_like bernoulli fill_ zero_ normal_ uniform_",
-    layout_rules.reshape: "view _unsafe_view reshape _reshape_alias flatten unflatten",
+    layout_rules.keep: "clone detach detach_ alias _to_copy lift lift_fresh lift_fresh_copy contiguous positive "
+    "zeros_like ones_like full_like empty_like rand_like randn_like randint_like fill fill_ zero zero_",
+    layout_rules.reshape: "view _unsafe_view reshape _reshape_alias _reshape flatten unflatten",
     layout_rules.transpose: "t transpose swapaxes",
     layout_rules.permute: "permute",
     layout_rules.unsqueeze: "unsqueeze",
@@ -30,29 +36,79 @@ _NAMES: dict[Rule, str] = {
     layout_rules.cat: "cat",
     layout_rules.stack: "stack",
     layout_rules.repeat: "repeat",
-    layout_rules.index_select: "index_select",
-    layout_rules.index: "index",
-    layout_rules.constant: "zeros ones full empty new_zeros new_ones new_full new_empty rand randn",
-    math_rules.pointwise: "where lerp _prelu_kernel prelu masked_fill addcmul addcdiv normal copy_",
-    math_rules.softmax: "_softmax _log_softmax softmax log_softmax _safe_softmax dropout celu elu selu",
-    math_rules.glu: "glu",
-    math_rules.reduce: "sum mean amax amin prod var std logsumexp norm linalg_vector_norm any all",
-    math_rules.reduce_pair: "var_mean std_mean aminmax",
-    math_rules.rank: "max min argmax argmin median",
-    math_rules.along: "cumsum cumprod sort argsort",
-    math_rules.product: "mm bmm mv dot vdot",
-    math_rules.product_plus: "addmm baddbmm addmv",
-    math_rules.convolution: "convolution",
-    math_rules.embedding: "embedding",
-    math_rules.batch_norm: "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
-    "cudnn_batch_norm _batch_norm_with_update _batch_norm_no_update batch_norm",
-    math_rules.layer_norm: "native_layer_norm _fused_rms_norm rms_norm",
-    math_rules.group_norm: "native_group_norm",
-    math_rules.pad: "constant_pad_nd",
-    math_rules.weight_norm: "_weight_norm_interface",
+    layout_rules.constant: "zeros ones full empty new_zeros new_ones new_full new_empty new_empty_strided rand randn",
+    layout_rules.flip: "flip",
+    layout_rules.rot90: "rot90",
+    layout_rules.roll: "roll",
+    layout_rules.triangle: "tril triu",
+    layout_rules.diagonal: "diagonal",
+    layout_rules.diag_embed: "diag_embed",
+    layout_rules.unfold: "unfold",
+    layout_rules.view_as_real: "view_as_real",
+    layout_rules.view_as_complex: "view_as_complex",
+    layout_rules.as_strided: "as_strided",
+    index_rules.index_select: "index_select",
+    index_rules.index: "index _unsafe_index",
+    index_rules.index_put: "index_put _unsafe_index_put",
+    index_rules.take: "take",
+    index_rules.gather: "gather",
+    index_rules.scatter: "scatter scatter_add scatter_reduce index_add index_copy index_reduce index_fill",
+    index_rules.write_part: "select_scatter slice_scatter",
+    index_rules.masked_select: "masked_select",
+    index_rules.masked_scatter: "masked_scatter",
+    index_rules.nonzero: "nonzero",
+    index_rules.embedding: "embedding",
+    index_rules.embedding_bag: "_embedding_bag _embedding_bag_forward_only",
+    index_rules.sort_into: "bucketize searchsorted",
+    index_rules.is_in: "isin",
+    elementwise_rules.pointwise: "where lerp _prelu_kernel prelu masked_fill addcmul addcdiv copy copy_ hardswish gelu "
+    "rsub floor_divide copysign abs threshold mish complex polar _conj _neg_view heaviside xlogy eq ne lt le gt ge "
+    "binary_cross_entropy_with_logits normal bernoulli uniform exponential cauchy log_normal geometric random poisson "
+    "binomial _standard_gamma rrelu_with_noise _masked_scale dropout celu elu selu",
+    elementwise_rules.pointwise_several: "log_sigmoid_forward native_dropout frexp",
+    elementwise_rules.softmax: "_softmax _log_softmax softmax log_softmax _safe_softmax",
+    elementwise_rules.glu: "glu",
+    elementwise_rules.loss: "mse_loss smooth_l1_loss huber_loss binary_cross_entropy soft_margin_loss",
+    reduction_rules.reduce: "sum nansum mean amax amin prod var std logsumexp norm linalg_vector_norm any all "
+    "count_nonzero",
+    reduction_rules.reduce_pair: "var_mean std_mean aminmax",
+    reduction_rules.rank: "max min argmax argmin median nanmedian mode kthvalue",
+    reduction_rules.along: "cumsum cumprod logcumsumexp cummax cummin",
+    reduction_rules.sort: "sort argsort topk",
+    reduction_rules.multinomial: "multinomial",
+    reduction_rules.trace: "trace",
+    reduction_rules.distance: "dist",
+    reduction_rules.class_loss: "nll_loss_forward nll_loss2d_forward",
+    product_rules.product: "mm bmm mv dot vdot",
+    product_rules.product_plus: "addmm baddbmm addmv _sparse_addmm",
+    product_rules.outer_plus: "addr",
+    product_rules.batch_sum_plus: "addbmm",
+    product_rules.convolution: "convolution",
+    product_rules.trilinear: "_trilinear",
+    product_rules.cross: "linalg_cross",
+    product_rules.pairwise_distance: "_cdist_forward _euclidean_dist",
+    product_rules.condensed_distance: "_pdist_forward",
+    product_rules.attention: "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
+    "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
+    "_scaled_dot_product_fused_attention_overrideable",
+    norm_rules.batch_norm: "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
+    "cudnn_batch_norm miopen_batch_norm _batch_norm_with_update _batch_norm_no_update batch_norm",
+    norm_rules.layer_norm: "native_layer_norm _fused_rms_norm rms_norm",
+    norm_rules.group_norm: "native_group_norm",
+    norm_rules.weight_norm: "_weight_norm_interface",
+    norm_rules.renorm: "renorm",
+    space_rules.pad: "constant_pad_nd",
+    space_rules.windows: "im2col",
+    space_rules.from_windows: "col2im",
+    space_rules.pixel_shuffle: "pixel_shuffle",
+    space_rules.pixel_unshuffle: "pixel_unshuffle",
+    space_rules.channel_shuffle: "channel_shuffle native_channel_shuffle",
+    space_rules.sample_grid: "grid_sampler_2d grid_sampler_3d",
+    space_rules.affine_grid: "affine_grid_generator",
+    space_rules.fourier: "_fft_c2c _fft_r2c _fft_c2r",
 }
 RULES = {name: rule for rule, names in _NAMES.items() for name in names.split()}
-_SPATIAL = re.compile("(max_pool|avg_pool|upsample|reflection_pad|replication_pad)[^0-9]*([123])d")
+_SPATIAL = re.compile("(max_pool|max_unpool|avg_pool|upsample|reflection_pad|replication_pad)[^0-9]*([123])d")
 _FREE = {  # PyTorch may put in or leave out these when a size changes
     *(
         layout_rules.keep,
@@ -69,12 +125,14 @@ _FREE = {  # PyTorch may put in or leave out these when a size changes
 
 def rule_of(func: torch._ops.OpOverload) -> Rule | None:
     """The rule of an operator, if it is understood."""
-    name = func._schema.name.removeprefix("aten::")
-    if known := RULES.get(name) or RULES.get(name.removesuffix("_")):
-        return known
-    if spatial := _SPATIAL.search(name):
-        return math_rules.spatial(int(spatial.group(2)))
-    return math_rules.pointwise if torch.Tag.pointwise in func.tags else None
+    library, _, name = func._schema.name.partition("::")
+    if library == "aten":
+        for known in (name, name.removesuffix("_"), name.removesuffix("_copy")):
+            if known in RULES:
+                return RULES[known]
+        if spatial := _SPATIAL.search(name):
+            return space_rules.spatial(int(spatial.group(2)))
+    return elementwise_rules.pointwise if torch.Tag.pointwise in func.tags else None
 
 
 def moves_only(func: torch._ops.OpOverload) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from prune_env.groups.tracing.labels import UNKNOWN, Dim, Dims, Ledger, relabel, size_of
 from prune_env.groups.tracing.operators import moves_only, rule_of
+from prune_env.groups.tracing.probing import probe, results_of
 
 Trace = Callable[[nn.Module], Any]
 Record = list[list[Dims]]
@@ -80,6 +82,11 @@ class Propagation(TorchDispatchMode):
             self.order.setdefault(self._names[id(tensor)], len(self.order))
         return known
 
+    @property
+    def by_caller(self) -> bool:
+        """Whether the operator runs outside of the network, in the code that calls it."""
+        return self.depth.value == 0
+
     def external(self, tensor: Tensor) -> Dims:
         """Labels of a tensor that comes from outside."""
         return tuple(self.ledger.fixed(n, EXTERNAL) for n in tensor.shape)
@@ -114,14 +121,16 @@ class Propagation(TorchDispatchMode):
             if whole is not NotImplemented:
                 return whole
         out = func(*args, **(kwargs or {}))
-        outs = [t for t in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(t, Tensor)]
-        if not outs:
-            return out
         bound = {x.name: x.default_value for x in func._schema.arguments}
         bound.update(zip(bound, args, strict=False))
         bound.update(kwargs or {})
-        inputs = [t for t in tree_leaves(list(bound.values())) if isinstance(t, Tensor)]
-        dims = self._apply(func, bound, inputs, out, outs)
+        outs = results_of(func, bound, out)
+        if not outs:
+            return out
+        inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        dims = self._ruled(func, bound, out, outs)
+        if dims is None:
+            dims = self._probed(func, args, kwargs, inputs, outs) if inputs else [self.external(t) for t in outs]
         weight = bool(inputs) and all(self.is_weight(t) or t.dim() == 0 for t in inputs)
         for tensor, d in zip(outs, dims, strict=True):
             self._set(tensor, d, weight)
@@ -129,23 +138,42 @@ class Propagation(TorchDispatchMode):
             self.record.append(dims)
         return out
 
-    def _apply(
-        self, func: Any, bound: dict[str, Any], inputs: list[Tensor], out: Any, outs: list[Tensor]
-    ) -> list[Dims]:
+    def _ruled(self, func: Any, bound: dict[str, Any], out: Any, outs: list[Tensor]) -> list[Dims] | None:
+        """What the operator's rule says; None if it has none, or if the rule does not cover these arguments."""
         rule = rule_of(func)
-        if rule is not None:
-            try:
-                dims = rule(self, bound, out)
-                dims = [dims] if isinstance(out, Tensor) else dims
-                if all(_fits(d, t) for d, t in zip(dims, outs, strict=True)):
-                    return dims
-                why = f"it passes {func._schema.name} with unexpected sizes"
-            except Exception as error:
-                why = f"it passes {func._schema.name}, where it cannot be followed ({type(error).__name__}: {error})"
-        elif not inputs:
-            return [self.external(t) for t in outs]
-        else:
-            why = f"it passes {func._schema.name}, which is not understood"
+        if rule is None:
+            return None
+        try:
+            dims = rule(self, bound, out)
+            dims = [dims] if isinstance(out, Tensor) else list(dims)
+            dims += [self.dims(t) for t in outs[len(dims) :]]  # changed in place, and not returned
+            if all(_fits(d, t) for d, t in zip(dims, outs, strict=True)):
+                return dims
+            why = f"it passes {func._schema.name} with unexpected sizes"
+        except NotImplementedError:
+            return None
+        except Exception as error:
+            why = f"it passes {func._schema.name}, where it cannot be followed ({type(error).__name__}: {error})"
+        return self._mixed([t for t in tree_leaves(list(bound.values())) if isinstance(t, Tensor)], outs, why)
+
+    def _probed(self, func: Any, args: Any, kwargs: Any, inputs: list[Tensor], outs: list[Tensor]) -> list[Dims]:
+        """What probing finds: dimensions that are kept apart are followed, all others locked."""
+        why = f"it passes {func._schema.name}, which has no rule and may mix its positions"
+        before = [self.dims(t) for t in inputs]
+        after = [[self.ledger.fixed(n, why) for n in t.shape] for t in outs]
+        ties = probe(func, args, kwargs or {})
+        for tie in ties:
+            dim = reduce(self.ledger.same, (before[i][d] for i, d in tie.inputs))
+            if tie.coupled:
+                self.sums([dim])
+            for i, d in tie.outputs:
+                after[i][d] = dim
+        followed = {slot for tie in ties for slot in tie.inputs}
+        self.ledger.lock((d for i, x in enumerate(before) for j, d in enumerate(x) if (i, j) not in followed), why)
+        return [tuple(dims) for dims in after]
+
+    def _mixed(self, inputs: list[Tensor], outs: list[Tensor], why: str) -> list[Dims]:
+        """Nothing can be followed."""
         for tensor in inputs:
             self.ledger.lock(self.dims(tensor), why)
         return [tuple(self.ledger.fixed(n, why) for n in t.shape) for t in outs]
@@ -240,13 +268,15 @@ def copied(model: nn.Module) -> nn.Module:
 @contextmanager
 def decomposed() -> Iterator[None]:
     """Run attention and recurrent layers as the elementary operators that they consist of."""
-    enabled = torch._C._get_mkldnn_enabled()
+    enabled, fused = torch._C._get_mkldnn_enabled(), torch.backends.mha.get_fastpath_enabled()
     torch._C._set_mkldnn_enabled(False)
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch._C._set_mkldnn_enabled(enabled)
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 class Depth:

@@ -20,7 +20,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from prune_env.groups.tracing.propagation import Depth, Trace, counted_depth, decomposed, tensors_of
 
 _EVEN = {"zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full"}
-_NOISE = {"randn", "rand", "randn_like", "rand_like", "normal", "normal_", "uniform_", "bernoulli", "exponential_"}
+_NOISE = {
+    *(
+        "randn",
+        "rand",
+        "randn_like",
+        "rand_like",
+        "normal",
+        "normal_",
+        "uniform",
+        "uniform_",
+        "bernoulli",
+        "bernoulli_",
+    ),
+    *("exponential", "exponential_", "cauchy_", "log_normal_", "geometric_", "poisson", "binomial", "_standard_gamma"),
+}
 _STILL = 0.5
 
 
