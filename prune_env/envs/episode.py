@@ -93,7 +93,8 @@ class Episode:
     @property
     def least_widths(self) -> np.ndarray:
         """Channels that must stay in each group, int [G]."""
-        return np.minimum(self.widths, self.rules.min_channels)
+        least = self.network.train_state.surgeon.grouping.least
+        return np.minimum(self.widths, np.maximum(least, self.rules.min_channels))
 
     @property
     def over(self) -> bool:

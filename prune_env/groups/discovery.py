@@ -12,10 +12,11 @@ from torch import nn
 
 from prune_env.groups.torch_pruning_check import confirmed, proposals
 from prune_env.groups.tracing.equivalence import Classes
+from prune_env.groups.tracing.modes import both_modes
 from prune_env.groups.tracing.propagation import Trace, copied, propagate, tensors_of
 from prune_env.groups.tracing.randomize import undisturbed
 from prune_env.groups.types import Group, Grouping
-from prune_env.groups.verification import failures_of
+from prune_env.groups.verification import Findings, prove
 
 PROTECTED = "protected by the user"
 
@@ -28,9 +29,9 @@ def discover(
     Args:
         model: The dense network; it is left exactly as it was, and so are all random states.
         trace: Runs one sample through every entry point of the model that it is given and returns every output. It must
-            use nothing but that model: discovery works on copies.
+            use nothing but that model: discovery works on copies, in evaluation and in training mode.
         components: Names of submodules, in the order of the data's way.
-        verify: Prove every group by permutation and by a dry cut; what fails is locked.
+        verify: Prove every group by values, see `verification`; what fails is locked.
         protect: Names of components or groups to lock.
 
     Raises:
@@ -40,7 +41,8 @@ def discover(
     with undisturbed():
         twin = copied(model).eval()
         try:
-            dense, _ = propagate(twin, trace)
+            both = both_modes(model, trace)
+            dense, _ = propagate(twin, both)
         except Exception as error:
             return _all_locked(model, trace, components, error)
         classes = Classes(dense, components)
@@ -49,8 +51,11 @@ def discover(
         proposed = proposals(twin, trace)
         groups = [replace(g, found_by="torch-pruning") if confirmed(classes, g, proposed) else g for g in groups]
         found = [group for group in groups if group.kind != "locked"]
-        failures = _failures(twin, trace, classes, found) if verify else {}
-    groups = [_locked(group, failures.get(group.name)) for group in groups]
+        findings = _findings(twin, both, found) if verify else Findings()
+    groups = [
+        _locked(replace(group, least=findings.least.get(group.name, 1)), findings.failed.get(group.name))
+        for group in groups
+    ]
     return Grouping(
         groups=tuple(group for group in groups if group.kind != "locked"),
         locked=tuple(group for group in groups if group.kind == "locked"),
@@ -68,11 +73,11 @@ def _all_locked(model: nn.Module, trace: Trace, components: Sequence[str], error
     return Grouping((), tuple(Group(name, "locked", (name,), 0, name, (), reason) for name in components))
 
 
-def _failures(model: nn.Module, trace: Trace, classes: Classes, groups: Sequence[Group]) -> dict[str, str]:
+def _findings(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> Findings:
     try:
-        return failures_of(model, trace, classes, groups)
+        return prove(model, trace, groups)
     except Exception as error:  # what cannot even be tried is not proved
-        return dict.fromkeys((g.name for g in groups), f"it cannot be verified: {type(error).__name__}: {error}")
+        return Findings({g.name: f"it cannot be verified: {type(error).__name__}: {error}" for g in groups})
 
 
 def _locked(group: Group, reason: str | None) -> Group:

@@ -44,7 +44,7 @@ class Surgeon:
         optimizers: Optimizers whose state follows the parameters; they keep training after a cut.
         target_networks: Modules with the same tensors as (a part of) `model`, as (prefix, module): they are cut by the
             same indices. `prefix` is the place of that part in the model, "" for a copy of the whole model.
-        min_channels: Channels that every group keeps.
+        min_channels: Channels that every group keeps; one whose `least` is larger keeps that many.
 
     Attributes:
         present: Dense number of every present channel, int64 [W].
@@ -114,11 +114,14 @@ class Surgeon:
     def cut(self, keep: Tensor) -> None:
         """Remove the present channels where `keep` (bool [W]) is False.
 
+        A group whose values are not finite at that width (see `Group.least`) keeps its first channels beside those.
+
         Raises:
             ValueError: If the mask has the wrong shape, or leaves a group with fewer than `min_channels` channels.
                 Nothing is changed in that case.
         """
         self._check(keep)
+        keep = self._widened(keep)
         self.present = self.present[keep]
         stays = np.zeros(self._channels + 1, dtype=bool)
         stays[self.present.numpy()] = stays[-1] = True
@@ -147,6 +150,15 @@ class Surgeon:
                 f"group {self.grouping.groups[g].name!r} would keep {int(left[g])} of {int(widths[g])} channels; "
                 f"it must keep at least {int(floor[g])}"
             )
+
+    def _widened(self, keep: Tensor) -> Tensor:
+        """The same mask, with as many more channels as groups must keep."""
+        groups = self.group_of
+        lacking = torch.from_numpy(self.grouping.least) - torch.bincount(groups[keep], minlength=len(self.grouping))
+        for g in (lacking > 0).nonzero().flatten().tolist():
+            more = ((groups == g) & ~keep).nonzero().flatten()[: int(lacking[g])]
+            keep = keep.index_fill(0, more, True)
+        return keep
 
     def _slice(self, place: Place, indices: Sequence[Tensor | None], swapped: dict[Tensor, nn.Parameter]) -> None:
         old = place.tensor

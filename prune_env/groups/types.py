@@ -51,6 +51,7 @@ class Group:
         root: Qualified name of the layer that produces the channels (the first, where several do).
         slices: Every tensor slice that goes when a channel goes.
         reason: Why a locked group is locked, in words; None otherwise.
+        least: Channels that it must keep for the network to stay finite; 1 but for such as a standard deviation.
         found_by: Who proposed it; whoever it was, it has passed the same proofs.
     """
 
@@ -61,6 +62,7 @@ class Group:
     root: str
     slices: tuple[Slice, ...]
     reason: str | None = None
+    least: int = 1
     found_by: Finder = "propagation"
 
     @property
@@ -97,6 +99,11 @@ class Grouping:
     def names(self) -> tuple[str, ...]:
         """Names of the prunable groups."""
         return tuple(g.name for g in self.groups)
+
+    @cached_property
+    def least(self) -> np.ndarray:
+        """Channels that each prunable group must keep, int64 [G]."""
+        return np.array([g.least for g in self.groups], dtype=np.int64)
 
     @cached_property
     def widths(self) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Follow every channel of a network through one trace of it, operator by operator.
 
 The trace runs for real; a dispatch mode sees each operator below autograd, so that `no_grad`, `detach`, views, modules
-used twice, tied and bare parameters and functional calls need no special treatment. The same run on a *cut* network
-proves the cut: every intermediate tensor must then hold the channels that the dense one held, minus those removed.
+used twice, tied and bare parameters and functional calls need no special treatment. The labels of every operator are
+kept: from them `reference` knows what a cut network must compute.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -20,19 +21,36 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from prune_env.groups.tracing.labels import UNKNOWN, Dim, Dims, Ledger, relabel, size_of
+from prune_env.groups.tracing.labels import Dim, Dims, Ledger, size_of
 from prune_env.groups.tracing.operators import moves_only, rule_of
 from prune_env.groups.tracing.probing import probe, results_of
 
 Trace = Callable[[nn.Module], Any]
-Record = list[list[Dims]]
 
 EXTERNAL = "it is tied to an external input of the network"
 OUTPUT = "it is an output of the network"
 
+IGNORED = {"detach."}
+"""Operators that are no step: PyTorch puts one in where somebody else still holds the tensor."""
 
-class MismatchError(Exception):
-    """A cut network does not compute the same thing on the channels that are left."""
+
+@dataclass(frozen=True)
+class Step:
+    """One operator of a trace.
+
+    Attributes:
+        name: Its name and overload, as in "add.Tensor".
+        moves: Whether it only moves values.
+        combines: Whether probing has found that it computes something from all positions of a dimension.
+        inputs: Labels of the tensors among its arguments.
+        outputs: Labels of the tensors that it returns or changes.
+    """
+
+    name: str
+    moves: bool
+    combines: bool
+    inputs: list[Dims]
+    outputs: list[Dims]
 
 
 class Propagation(TorchDispatchMode):
@@ -41,33 +59,27 @@ class Propagation(TorchDispatchMode):
     Args:
         model: The network.
         depth: Tells what the caller does from what the network does.
-        seeds: Labels of the tensors of a cut network by name; None gives fresh ones.
     """
 
-    def __init__(self, model: nn.Module, depth: Depth, seeds: dict[str, Dims] | None = None):
+    def __init__(self, model: nn.Module, depth: Depth):
         super().__init__()
         self.ledger = Ledger()
         self.depth = depth
-        self.record: Record = []
+        self.steps: list[Step] = []
         self.order: dict[str, int] = {}
         """When each tensor of the model was first used."""
         self.produced: list[np.ndarray] = []
         self.consumed: list[np.ndarray] = []
         self.summed: list[np.ndarray] = []
         """Labels along which a layer makes channels, sums over its weight, sums over anything."""
-        self._dense = seeds is None
+        self._combines = False
         self._dims: dict[int, Dims] = {}
         self._alive: list[Tensor] = []
         self._weights: set[int] = set()
         self._names: dict[int, str] = {}
         self.seeds: dict[str, Dims] = {}
         for name, tensor in named_tensors(model):
-            dims = seeds[name] if seeds else tuple(self.ledger.fresh(n) for n in tensor.shape)
-            if not _fits(dims, tensor):
-                raise MismatchError(
-                    f"{name} has the shape {tuple(tensor.shape)}, not that of the channels that are left"
-                )
-            self.seeds[name] = dims
+            dims = self.seeds[name] = tuple(self.ledger.fresh(n) for n in tensor.shape)
             self._names[id(tensor)] = name
             self._set(tensor, dims, weight=isinstance(tensor, nn.Parameter))
 
@@ -93,7 +105,7 @@ class Propagation(TorchDispatchMode):
 
     def uniform(self, size: int) -> Dim:
         """A dimension of equal values: it may become whatever it meets."""
-        return self.ledger.fresh(size) if self._dense else self.ledger.unknown(size)
+        return self.ledger.fresh(size)
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Whether a tensor is a parameter or computed from parameters alone."""
@@ -128,14 +140,16 @@ class Propagation(TorchDispatchMode):
         if not outs:
             return out
         inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        before = [self.dims(t) for t in inputs]
+        self._combines = False
         dims = self._ruled(func, bound, out, outs)
         if dims is None:
             dims = self._probed(func, args, kwargs, inputs, outs) if inputs else [self.external(t) for t in outs]
         weight = bool(inputs) and all(self.is_weight(t) or t.dim() == 0 for t in inputs)
         for tensor, d in zip(outs, dims, strict=True):
             self._set(tensor, d, weight)
-        if not moves_only(func):
-            self.record.append(dims)
+        if (name := name_of(func)) not in IGNORED:
+            self.steps.append(Step(name, moves_only(func), self._combines, before, list(dims)))
         return out
 
     def _ruled(self, func: Any, bound: dict[str, Any], out: Any, outs: list[Tensor]) -> list[Dims] | None:
@@ -165,6 +179,7 @@ class Propagation(TorchDispatchMode):
         for tie in ties:
             dim = reduce(self.ledger.same, (before[i][d] for i, d in tie.inputs))
             if tie.coupled:
+                self._combines = True
                 self.sums([dim])
             for i, d in tie.outputs:
                 after[i][d] = dim
@@ -187,19 +202,19 @@ class Propagation(TorchDispatchMode):
 
 
 @contextmanager
-def following(model: nn.Module, seeds: dict[str, Dims] | None = None) -> Iterator[Propagation]:
+def following(model: nn.Module) -> Iterator[Propagation]:
     """Follow whatever is run while the context lasts."""
-    with counted_depth(model) as depth, decomposed(), Propagation(model, depth, seeds) as propagation:
+    with counted_depth(model) as depth, decomposed(), Propagation(model, depth) as propagation:
         yield propagation
 
 
-def propagate(model: nn.Module, trace: Trace, seeds: dict[str, Dims] | None = None) -> tuple[Propagation, list[Tensor]]:
+def propagate(model: nn.Module, trace: Trace) -> tuple[Propagation, list[Tensor]]:
     """Trace the model and return what was learnt, and the tensors that `trace` returned, which are locked.
 
     Raises:
         TypeError: If `trace` returns something else than tensors, whose channels nobody would protect.
     """
-    with following(model, seeds) as propagation:
+    with following(model) as propagation:
         outputs = tensors_of(trace(model))
     for tensor in outputs:
         propagation.ledger.lock(propagation.dims(tensor), OUTPUT)
@@ -223,34 +238,13 @@ def tensors_of(outputs: Any) -> list[Tensor]:
     return tensors
 
 
-def expected_record(dense: Propagation, table: np.ndarray) -> Record:
-    """What the operators of a cut network must return; `table`, int64 [L], has the classes of labels that stay."""
-    return [[relabel(dims, table) for dims in outputs] for outputs in dense.record]
-
-
-def compare(expected: Record, got: Record) -> None:
-    """Prove that the cut network did what the dense one did, on the channels that are left.
-
-    Raises:
-        MismatchError: If it did something else.
-    """
-    if len(expected) != len(got):
-        raise MismatchError("the cut network runs other operators than the dense one")
-    for before, after in zip(expected, got, strict=True):
-        for one, other in zip(before, after, strict=True):
-            if len(one) != len(other) or not all(_agree(x, y) for x, y in zip(one, other, strict=True)):
-                raise MismatchError("a tensor of the cut network holds other channels than it should")
+def name_of(func: Any) -> str:
+    """Name and overload of an operator."""
+    return f"{func._schema.name.removeprefix('aten::')}.{func._schema.overload_name}"
 
 
 def _fits(dims: Dims, tensor: Tensor) -> bool:
     return tensor.numel() == 0 or [size_of(dim) for dim in dims] == list(tensor.shape)
-
-
-def _agree(wanted: Dim, got: Dim) -> bool:
-    """Equal sizes and labels, as far as they are known."""
-    return [len(f) for f in wanted] == [len(f) for f in got] and all(
-        bool(((x == y) | (x < 0) | (y == UNKNOWN)).all()) for x, y in zip(wanted, got, strict=True)
-    )
 
 
 def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

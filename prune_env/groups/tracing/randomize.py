@@ -1,25 +1,29 @@
-"""Bring a copy of a network to life, so that a mistake must show in its outputs.
+"""Randomise a copy of a network, so that a mistake must show in its outputs, and run it the same way again and again.
 
 A fresh network hides mistakes: biases and running means are zero, scales are one, heads may be zero, and the inputs
-that a target traces with are often zeros. So weights and statistics are shaken, signals are kept at unit size through
-any depth, and even inputs are replaced by random ones. Noise that the network draws, on the other hand, is held still.
+that a target traces with are often zeros. So weights and statistics are perturbed, signals are kept at unit size
+through any depth, and constant inputs are replaced by random ones. Noise that the network draws is replaced by its
+mean. All is computed in double precision where the network allows that, so that rounding stays far below any mistake.
 """
 
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 from prune_env.groups.tracing.propagation import Depth, Trace, counted_depth, decomposed, tensors_of
 
-_EVEN = {"zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full"}
+_CONSTANT = {"zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full"}
 _NOISE = {
     *(
         "randn",
@@ -35,34 +39,79 @@ _NOISE = {
     ),
     *("exponential", "exponential_", "cauchy_", "log_normal_", "geometric_", "poisson", "binomial", "_standard_gamma"),
 }
-_STILL = 0.5
+_DRAWN = {"multinomial", "randint", "randint_like", "randperm", "random_"}
+_MEAN = 0.5
+_LOW = {torch.float32, torch.float16, torch.bfloat16}
+
+Mode = Callable[[Depth], AbstractContextManager[Any]]
 
 
-def randomize(model: nn.Module, trace: Trace) -> Callable[[], list[Tensor]]:
-    """Shake the weights of `model` in place; returns a function that runs the trace and returns its outputs.
+class Runner:
+    """Runs one trace of one model the same way every time; buffers that a run changes are put back.
 
-    Where that makes outputs infinite, or a random input is not allowed, weights and inputs are left as they are.
+    Attributes:
+        model: The model; it may be cut between two runs.
+        precise: Whether it computes in double precision.
     """
-    original = {tensor: tensor.detach().clone() for tensor in _floating(model)}
-    for shake, random_inputs in ((True, True), (True, False), (False, False)):
 
-        def run(random_inputs: bool = random_inputs) -> list[Tensor]:
-            torch.manual_seed(0)
-            with counted_depth(model) as depth, decomposed(), RandomInputs(depth, random_inputs):
-                return [tensor.detach().clone() for tensor in tensors_of(trace(model))]
+    def __init__(self, model: nn.Module, trace: Trace, random_inputs: bool, precise: bool):
+        self.model, self.precise = model, precise
+        self._trace, self._random_inputs = trace, random_inputs
 
+    def __call__(self, mode: Mode | None = None) -> list[Tensor]:
+        """The tensors that the trace returns; `mode` makes a context for the run."""
+        buffers = [(b, b.detach().clone()) for b in self.model.buffers()]
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002 (a trace may draw from the global one)
+        with ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")  # the user's own run has shown them
+            depth = stack.enter_context(counted_depth(self.model))
+            stack.enter_context(decomposed())
+            if self.precise:
+                stack.enter_context(DoublePrecision())
+            stack.enter_context(RandomInputs(depth, self._random_inputs))
+            if mode is not None:
+                stack.enter_context(mode(depth))
+            outputs = tensors_of(self._trace(self.model))
+        for buffer, values in buffers:
+            buffer.data.copy_(values)  # past autograd, which may still need it for a backward pass
+        return outputs
+
+
+def randomize(model: nn.Module, trace: Trace) -> Runner:
+    """Perturb the weights of `model` in place, in double precision; returns what runs it.
+
+    Where that fails, or makes other outputs infinite than before, the next attempt asks less of the network: its own
+    precision, the caller's inputs, its own weights.
+    """
+    original = [(t, t.dtype, t.detach().clone()) for t in _floating(model)]
+    finite = _finite(Runner(model, trace, random_inputs=False, precise=False))
+    runner = Runner(model, trace, random_inputs=False, precise=False)
+    for precise, perturb, random_inputs in (
+        (True, True, True),
+        (False, True, True),
+        (True, True, False),
+        (False, True, False),
+        (True, False, False),
+        (False, False, False),
+    ):
+        runner = Runner(model, trace, random_inputs, precise)
         try:
             with torch.no_grad():
-                for tensor, values in original.items():
-                    tensor.copy_(_shaken(values) if shake else values)
-            if shake:
+                for tensor, dtype, values in original:
+                    tensor.data = values.to(torch.float64 if precise and dtype in _LOW else dtype)
+                    tensor.copy_(_perturbed(values) if perturb else values)
+            if perturb:
                 with _balanced(model):
-                    run()
-            if all(bool(t.isfinite().all()) for t in run()):
-                return run
-        except Exception:  # whatever the network objects to, the next attempt asks less of it
+                    runner()
+            now = _finite(runner)
+            if len(now) == len(finite) and all(torch.equal(x, y) for x, y in zip(now, finite, strict=True)):
+                break
+        except Exception:
             continue
-    return run
+    return runner
 
 
 @contextmanager
@@ -79,7 +128,7 @@ def undisturbed() -> Iterator[None]:
 
 
 class RandomInputs(TorchDispatchMode):
-    """Even tensors that the network's caller makes become random; noise that the network draws becomes constant."""
+    """Constant tensors that the network's caller makes become random; noise that the network draws becomes constant."""
 
     def __init__(self, depth: Depth, random_inputs: bool):
         super().__init__()
@@ -87,21 +136,47 @@ class RandomInputs(TorchDispatchMode):
         self._generator = torch.Generator().manual_seed(0)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
         name = func._schema.name.removeprefix("aten::")
+        if self._depth.value and name in _DRAWN:
+            torch.manual_seed(0)  # draws before this one may have had another shape
+        out = func(*args, **(kwargs or {}))
         if isinstance(out, Tensor) and out.is_floating_point():
             if self._depth.value and name in _NOISE:
-                out.fill_(_STILL)
-            elif not self._depth.value and name in _EVEN and self._random_inputs:
+                out.fill_(_MEAN)
+            elif not self._depth.value and name in _CONSTANT and self._random_inputs:
                 out.copy_(torch.randn(out.shape, generator=self._generator))
         return out
+
+
+class DoublePrecision(TorchFunctionMode):
+    """Floating-point tensors of lower precision become double where they are made or used."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in {"__get__", "__set__"} or name.endswith("_"):  # attributes, and what works in place
+            return func(*args, **(kwargs or {}))
+        if name in {"float", "half", "bfloat16"}:
+            return args[0].double()
+        args, kwargs = tree_map(_double, (args, kwargs or {}))
+        out = func(*args, **kwargs)
+        return tree_map(_double, out) if isinstance(out, (Tensor, tuple, list)) else out
+
+
+def _double(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return x.double() if x.dtype in _LOW else x
+    return torch.float64 if isinstance(x, torch.dtype) and x in _LOW else x
 
 
 def _floating(model: nn.Module) -> list[Tensor]:
     return [t for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()]
 
 
-def _shaken(values: Tensor) -> Tensor:
+def _finite(runner: Runner) -> list[Tensor]:
+    return [t.isfinite() for t in runner()]
+
+
+def _perturbed(values: Tensor) -> Tensor:
     """Other values of the same kind: positive ones stay positive."""
     noise = torch.randn(values.shape).to(values)
     if bool((values > 0).all()):

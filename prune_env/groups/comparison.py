@@ -1,0 +1,47 @@
+"""Compare values element by element, each on its own scale.
+
+A logit that is masked with -1e8 must not widen the tolerance of its neighbours, and an infinite one must not switch the
+comparison off. So no tolerance is taken from the largest element.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_RELATIVE = {True: 1e-7, False: 1e-3}
+_ABSOLUTE = {True: 1e-9, False: 1e-5}
+
+
+def differs(wanted: Tensor, got: Tensor, precise: bool, scale: Tensor | None = None) -> bool:
+    """Whether any element is another than it should be.
+
+    Args:
+        wanted: The reference.
+        got: A tensor of the same shape.
+        precise: Whether both were computed in double precision; else single precision is assumed.
+        scale: How much each element varies with the network's weights; by default its own size. Noise of rounding
+            apart, differences are measured by it.
+    """
+    if wanted.shape != got.shape or wanted.dtype != got.dtype:
+        return True
+    if not wanted.numel():
+        return False
+    if not (wanted.is_floating_point() or wanted.is_complex()):
+        return not bool(torch.equal(wanted, got))
+    wanted, got = wanted.detach(), got.detach()
+    if torch.equal(wanted, got):
+        return False
+    size = wanted.abs()
+    finite = wanted.isfinite() & got.isfinite()
+    same = (wanted == got) | (wanted.isnan() & got.isnan())
+    rounding = 1e-5 * _RELATIVE[precise] if scale is not None else _RELATIVE[precise]
+    tolerance = rounding * size + (0.0 if scale is None else _RELATIVE[precise] * scale)
+    tolerance += _ABSOLUTE[precise] * typical(size[finite])
+    return not bool((same | (finite & ((wanted - got).abs() <= tolerance))).all())
+
+
+def typical(size: Tensor) -> float:
+    """The size of a small but not accidentally small element: neither a huge mask nor a zero moves it."""
+    size = size[size > 0]
+    return min(max(float(size.kthvalue(1 + len(size) // 20)[0]), 1e-3), 1e3) if len(size) else 1e-3

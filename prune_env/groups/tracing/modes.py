@@ -1,0 +1,46 @@
+"""Run a trace in evaluation and in training mode, so that branches that only one of them takes are followed too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from prune_env.groups.tracing.propagation import Trace, copied
+
+
+def both_modes(model: nn.Module, trace: Trace) -> Trace:
+    """A trace that runs in evaluation mode, and then in training mode as far as the network allows.
+
+    Where training fails with normalisations over the batch (which cannot normalise one sample), these stay in
+    evaluation mode. A network that cannot be traced in training at all (it may ask for labels) is only evaluated.
+
+    Args:
+        model: Copies of it are run.
+        trace: Runs a model that is in evaluation mode or in training mode.
+    """
+    for freeze in (False, True):
+        run = _in_training(trace, freeze)
+        try:
+            run(copied(model))
+        except Exception:
+            continue
+        return lambda m: [trace(m.eval()), run(m)]
+    return lambda m: trace(m.eval())
+
+
+def _in_training(trace: Trace, freeze: bool) -> Trace:
+    """A trace in training mode, which leaves the model in evaluation mode."""
+
+    def run(model: nn.Module) -> Any:
+        model.train()
+        if freeze:
+            for module in model.modules():
+                if isinstance(module, nn.modules.batchnorm._NormBase):
+                    module.eval()
+        try:
+            return trace(model)
+        finally:
+            model.eval()
+
+    return run
