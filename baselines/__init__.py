@@ -1,6 +1,7 @@
 """Heuristic competitors: plain ones that read the observation, privileged ones that see or try the network."""
 
 from prune_env.baselines.allocation import allocate, standardise, threshold_widths
+from prune_env.baselines.catalogue import POLICIES
 from prune_env.baselines.depgraph import DepGraph, depgraph_global, depgraph_local
 from prune_env.baselines.heuristics import (
     HEURISTICS,
@@ -18,18 +19,15 @@ from prune_env.baselines.heuristics import (
     Uniform,
 )
 from prune_env.baselines.privileged import Privileged
-from prune_env.baselines.search import CMAESSearch, RandomSearch, Search
-from prune_env.baselines.threshold import (
-    GlobalThreshold,
-    global_fisher,
-    global_fisher_relative,
-    global_l2,
-    global_l2_relative,
-)
+from prune_env.baselines.search import SEARCHES, CMAESSearch, RandomSearch, Search
+from prune_env.baselines.threshold import THRESHOLDS, GlobalThreshold
 from prune_env.baselines.trial import BestHeuristic
 
 __all__ = [
     "HEURISTICS",
+    "POLICIES",
+    "SEARCHES",
+    "THRESHOLDS",
     "Bayes",
     "BestHeuristic",
     "CMAESSearch",
@@ -52,10 +50,6 @@ __all__ = [
     "allocate",
     "depgraph_global",
     "depgraph_local",
-    "global_fisher",
-    "global_fisher_relative",
-    "global_l2",
-    "global_l2_relative",
     "standardise",
     "threshold_widths",
 ]

@@ -82,3 +82,6 @@ class CMAESSearch(Search):
             yield from generation
             latest = values[-len(generation) :]
             strategy.tell([(ratios, -value) for ratios, value in zip(generation, latest, strict=True)])
+
+
+SEARCHES: dict[str, type[Search]] = {"random-search": RandomSearch, "cma-es": CMAESSearch}

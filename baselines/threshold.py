@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from prune_env.baselines.allocation import AMOUNT, threshold_widths
@@ -17,12 +20,14 @@ class GlobalThreshold(Privileged):
 
     Args:
         env: As for `Privileged`.
-        criterion: Name of the channel score.
+        criterion: Name of the channel score, see `prune_env.importance.CRITERIA`.
         relative: Divide each group's scores by their mean first, which takes the scale of the groups out.
         amount: As for `Privileged`.
     """
 
-    def __init__(self, env: PruningEnv, criterion: str, relative: bool, amount: float = AMOUNT):
+    def __init__(
+        self, env: PruningEnv, criterion: str = "fisher_weight", relative: bool = False, amount: float = AMOUNT
+    ):
         super().__init__(env, amount)
         self._criterion, self._relative = criterion, relative
 
@@ -36,21 +41,11 @@ class GlobalThreshold(Privileged):
         return 1.0 - kept / widths
 
 
-def global_l2(env: PruningEnv) -> GlobalThreshold:
-    """L2 norm of each channel, as it is."""
-    return GlobalThreshold(env, "l2", relative=False)
-
-
-def global_l2_relative(env: PruningEnv) -> GlobalThreshold:
-    """L2 norm of each channel over its group's mean."""
-    return GlobalThreshold(env, "l2", relative=True)
-
-
-def global_fisher(env: PruningEnv) -> GlobalThreshold:
-    """Fisher x weight squared of each channel, as it is."""
-    return GlobalThreshold(env, "fisher_weight", relative=False)
-
-
-def global_fisher_relative(env: PruningEnv) -> GlobalThreshold:
-    """Fisher x weight squared of each channel over its group's mean."""
-    return GlobalThreshold(env, "fisher_weight", relative=True)
+THRESHOLDS: dict[str, Callable[..., GlobalThreshold]] = {
+    "global": GlobalThreshold,
+    "global-l2": partial(GlobalThreshold, criterion="l2"),
+    "global-l2-rel": partial(GlobalThreshold, criterion="l2", relative=True),
+    "global-fisher": partial(GlobalThreshold, criterion="fisher_weight"),
+    "global-fisher-rel": partial(GlobalThreshold, criterion="fisher_weight", relative=True),
+}
+"""Those with a name of their own; Fisher x weight squared is Theis et al. 2018 (arXiv 1801.05787)."""

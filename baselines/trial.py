@@ -12,10 +12,8 @@ import numpy as np
 from prune_env.baselines.allocation import AMOUNT
 from prune_env.baselines.heuristics import HEURISTICS, Heuristic, NoPruning, Random
 from prune_env.baselines.privileged import Privileged
-from prune_env.baselines.threshold import global_fisher, global_fisher_relative, global_l2, global_l2_relative
+from prune_env.baselines.threshold import THRESHOLDS
 from prune_env.envs import PruningEnv
-
-_THRESHOLDS = (global_l2, global_l2_relative, global_fisher, global_fisher_relative)
 
 
 class BestHeuristic(Privileged):
@@ -32,7 +30,7 @@ class BestHeuristic(Privileged):
         super().__init__(env, amount)
         plain = [kind for kind in HEURISTICS.values() if kind not in (NoPruning, Random)]
         self._plain = [kind(env, amount) for kind in plain]
-        self._thresholds = [make(env) for make in _THRESHOLDS]
+        self._thresholds = [make(env) for name, make in THRESHOLDS.items() if name != "global"]
 
     def predict(
         self,

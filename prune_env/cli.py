@@ -34,9 +34,12 @@ Options = Annotated[
 ]
 Name = tyro.conf.Positional[str]
 
-HEURISTICS = ("none", "random", "uniform", "l1", "l2", "gradient", "fisher", "bayes", "combined", "product")
+COMPETITORS = (
+    *("none", "random", "uniform", "l1", "l2", "gradient", "fisher", "bayes", "combined", "product"),
+    *("global-l2", "global-l2-rel", "global-fisher", "global-fisher-rel"),
+)
+"""What an agent competes with by default: policies that need no trials."""
 DEPGRAPH = ("depgraph-global", "depgraph-local")
-THRESHOLDS = ("global-l2", "global-l2-rel", "global-fisher", "global-fisher-rel")
 
 
 @app.command(name="list")
@@ -217,7 +220,7 @@ def evaluate(
 
 @app.command
 def bench(
-    policies: tuple[str, ...] = HEURISTICS + THRESHOLDS + DEPGRAPH,
+    policies: tuple[str, ...] = COMPETITORS + DEPGRAPH,
     env: str = "PruneEnv/Autoencoder-v0",
     out: Path = Path("runs/bench"),
     budgets: tuple[float, ...] = (0.3, 0.5, 0.7, 0.8, 0.9),
@@ -309,7 +312,7 @@ def demo(out: Path = Path("runs/demo"), timesteps: int = 5120, networks: int = 1
         networks: Held-out networks of the competition.
     """
     train("ppo", out=out / "ppo", timesteps=timesteps)
-    bench((*HEURISTICS, *THRESHOLDS, str(out / "ppo" / "model.zip")), out=out, networks=networks)
+    bench((*COMPETITORS, str(out / "ppo" / "model.zip")), out=out, networks=networks)
     _console.print(f"agent's TensorBoard logs: tensorboard --logdir {out / 'ppo' / 'tensorboard'}", soft_wrap=True)
 
 

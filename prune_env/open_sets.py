@@ -36,7 +36,7 @@ def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
     known = list(known)
     close = get_close_matches(str(name), known, n=1)
     meant = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown {kind} {name!r}{meant} (known: {', '.join(known)})"
+    return f"unknown {kind} {name!r}{meant} (known: {', '.join(known) or 'none: is the package installed?'})"
 
 
 def add(kind: str, name: str, entry: Entry, known: MutableMapping[str, Entry]) -> None:

@@ -10,7 +10,7 @@ from prune_env.benchmark import known_policies
 from prune_env.envs import ENVIRONMENTS
 from prune_env.testing import check_policy, check_target
 
-COSTLY = {"random-search": {"evaluations": 2}, "cma-es": {"evaluations": 12}}
+COSTLY = {"random-search": "random-search:evaluations=2", "cma-es": "cma-es:evaluations=12"}
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,7 @@ def test_targets(name):
 
 @pytest.mark.parametrize("name", known_policies())
 def test_policies(name, env):
-    if name in COSTLY:
-        check_policy(known_policies()[name].load()(env, **COSTLY[name]), env)
-    else:
-        check_policy(name, env)
+    check_policy(COSTLY.get(name, name), env)
 
 
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
@@ -49,8 +46,8 @@ def test_policies_agree_on_a_batch(env):
     first, _ = env.reset(seed=0)
     env.step(np.full(7, 0.2))
     second, _ = env.reset(seed=1)
-    for name, entry in known_policies().items():
-        policy = entry.load()(env)
+    for name, factory in known_policies().items():
+        policy = factory(env)
         if policy.privileged or name == "random":
             continue
         batch, _ = policy.predict(np.stack([first, second]))

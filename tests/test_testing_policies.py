@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from prune_env.baselines import Random, Uniform, global_l2
+from prune_env.baselines import THRESHOLDS, Random, Uniform
 from prune_env.testing import CheckError, check_policy
 
 
@@ -78,7 +78,7 @@ def test_a_policy_says_what_it_is(env, attributes, said):
 
 
 def test_a_privileged_policy_is_shown_the_network_first(env):
-    policy = global_l2(env)
+    policy = THRESHOLDS["global-l2"](env)
     check_policy(policy, env)
     assert policy._view is not None
 

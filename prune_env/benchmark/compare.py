@@ -17,8 +17,9 @@ import gymnasium as gym
 import numpy as np
 
 from prune_env.benchmark.policies import Policy, find_policy, make_policy, policy_title
-from prune_env.benchmark.records import FILE_NAME, Failure, Key, Records, Result, append, finished_keys
+from prune_env.benchmark.records import FILE_NAME, Failure, Key, Result, append, finished_keys
 from prune_env.benchmark.rollout import begin, play
+from prune_env.benchmark.run import Run
 from prune_env.dense import identify
 from prune_env.dense.pool import Pool, prepare
 from prune_env.envs import PruningEnv
@@ -78,8 +79,8 @@ def compare(
     split: str = "held_out",
     env_options: Mapping[str, Any] | None = None,
     jobs: int = 1,
-) -> Records:
-    """Let policies prune the same networks to the same budgets, and return the records, old and new.
+) -> Run:
+    """Let policies prune the same networks to the same budgets, and return the run with all its records.
 
     Every policy meets the same dense checkpoints, batches, repair, fine-tuning and scoring; privileged ones are marked
     and their trials counted. Records are appended to `out`/records.jsonl as they come: a run that was killed goes on
@@ -110,7 +111,7 @@ def compare(
     prepare([_environment(competition).pool], jobs)
     for _ in map_unordered(_play, contests, jobs, "contests"):
         pass
-    return Records.read(out)
+    return Run.read(out)
 
 
 def _plan(

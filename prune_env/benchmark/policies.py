@@ -1,16 +1,18 @@
-"""Policies by name: found through entry points, so that this package's own and anybody's go through the same door."""
+"""Policies by name, with options: built-in and third-party policies are discovered alike, through entry points."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from prune_env.envs import PruningEnv
+from prune_env.open_sets import add, split_options, unknown
 
 
 class Policy(Protocol):
@@ -34,58 +36,73 @@ class Policy(Protocol):
         """Ratios in the environment's own units, and the next state."""
 
 
-Factory = Callable[[PruningEnv], Policy]
+Factory = Callable[..., Policy]
+"""Makes a policy for an environment: `factory(env, **options)`."""
+
 _REGISTERED: dict[str, Factory] = {}
 
 
 def register_policy(name: str, factory: Factory) -> None:
-    """Make a policy known under `name` in this process; `factory(env)` makes it.
+    """Make a policy known under `name` in this process; `factory(env, **options)` makes it.
 
     A benchmark with several jobs finds it only if importing your main module registers it; an entry point always works.
 
     Raises:
         ValueError: If the name is taken by another factory.
     """
-    if known_policies().get(name, factory) is not factory:
-        raise ValueError(f"policy {name!r} is already registered; choose another name")
+    add("policy", name, factory, known_policies())
     _REGISTERED[name] = factory
 
 
-def known_policies() -> dict[str, Factory | EntryPoint]:
-    """Policies by name: registered here, and announced by installed packages under `prune_env.policies`."""
-    announced: dict[str, Factory | EntryPoint] = {
-        entry.name: entry for entry in entry_points(group="prune_env.policies")
-    }
+def known_policies() -> dict[str, Factory]:
+    """Policies by name: registered here, and announced by installed packages under `prune_env.policies`.
+
+    An entry point leads to a factory, which has the entry's name, or to a dict from names to factories.
+    """
+    announced: dict[str, Factory] = {}
+    for entry in entry_points(group="prune_env.policies"):
+        found = entry.load()
+        announced |= found if isinstance(found, Mapping) else {entry.name: found}
     return dict(sorted((announced | _REGISTERED).items()))
 
 
 def find_policy(name: str) -> Factory:
-    """What makes a policy for an environment, by name or, for a saved one, by the path of its file.
+    """What makes a policy for an environment.
+
+    Args:
+        name: Name of a policy, with options if it takes some (`cma-es:evaluations=200`), or the path of a saved one.
 
     Raises:
-        ValueError: If neither a policy of that name nor a loadable file exists; the known names are listed.
+        ValueError: If there is no such policy or file (the known names are listed), or it does not take an option.
     """
     policies = known_policies()
-    if name in policies:
-        factory = policies[name]
-        return factory.load() if isinstance(factory, EntryPoint) else factory
+    short, options = (name, {}) if Path(name).is_file() else split_options(name)
+    if short in policies:
+        _check_options(short, policies[short], options)
+        return partial(policies[short], **options) if options else policies[short]
     path = Path(name)
     loaders = {f".{entry.name}": entry for entry in entry_points(group="prune_env.policy_files")}
     if path.suffix in loaders:
         if not path.is_file():
             raise ValueError(f"no file {name!r}: a saved policy competes by the path of its file")
         return partial(loaders[path.suffix].load(), path)
-    raise ValueError(
-        f"unknown policy {name!r}; known policies: {', '.join(policies) or '(none: is the package installed?)'}; "
-        f"or the path of a saved one ({', '.join(loaders)})"
-    )
+    raise ValueError(f"{unknown('policy', short, policies)}; or give the path of a saved one ({', '.join(loaders)})")
+
+
+def _check_options(name: str, factory: Factory, options: Mapping[str, Any]) -> None:
+    parameters = list(inspect.signature(factory).parameters.values())[1:]  # the first is the environment
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters]
+    if wrong := [option for option in options if option not in known]:
+        raise ValueError(f"policy {name!r} has no option {wrong[0]!r}; its options: {', '.join(known) or 'none'}")
 
 
 def make_policy(name: str, env: PruningEnv) -> Policy:
-    """Make a policy for an environment, by name or, for a saved one, by the path of its file.
+    """Make a policy for an environment, by name or by the path of a saved one; see `find_policy`.
 
     Raises:
-        ValueError: If there is no such policy, or it does not fit the environment.
+        ValueError: If there is no such policy, an option is wrong, or it does not fit the environment.
     """
     return find_policy(name)(env)
 

@@ -359,12 +359,6 @@ class Records:
         taken = list(labels.values())
         return {policy: label if taken.count(label) == 1 else policy for policy, label in labels.items()}
 
-    def table(self) -> str:
-        """The competition as a table for the terminal, without colours."""
-        from prune_env.benchmark.report import table_text  # the report reads records, so not at the top
-
-        return table_text(self)
-
 
 def _natural(text: str) -> list[tuple[int, float, str]]:
     """A sorting key by which latent_dim=8 comes before latent_dim=16."""

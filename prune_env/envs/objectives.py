@@ -84,7 +84,7 @@ VECTOR_TERMS = ("retained", "sparsity")
 
 
 def make_objective(name: str, options: Mapping[str, float] | None = None) -> Callable[[Terms], float | np.ndarray]:
-    """The potential by name; `"vector"` gives an array [2] of R and sparsity for multi-objective train_states.
+    """The potential by name; `"vector"` gives an array [2] of R and sparsity for multi-objective learners.
 
     Raises:
         ValueError: If the name is unknown (the known ones are listed) or an option does not fit.

@@ -73,7 +73,7 @@ class PruningEnv(gym.Env, EzPickle):
     | floor | sparsity while R >= `retained`, else the shortfall |
     | weighted | weighted sum of terms |
     | amc | -(1 - R) * log(MACs) |
-    | vector | the array (R, sparsity), for multi-objective train_states (`reward_space`) |
+    | vector | the array (R, sparsity), for multi-objective learners (`reward_space`) |
 
     ## Starting State
     A dense network drawn from the pool: `pool` networks of the target, which differ in seed and in the options that the

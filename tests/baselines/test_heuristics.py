@@ -1,7 +1,6 @@
 """Plain heuristics: what they read, what they answer, and that they answer like an SB3 model."""
 
 import warnings
-from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from prune_env import PruningEnv
 from prune_env.baselines import HEURISTICS, CombinedSum, Random, Uniform, allocate
-from prune_env.benchmark import make_policy
+from prune_env.benchmark import known_policies, make_policy
 
 COLUMN = {"l1": "weight_mean", "l2": "weight_rms", "gradient": "gradient", "fisher": "fisher", "bayes": "bayes"}
 CONTEXT_FREE = ["none", "random", "uniform", "gradient", "fisher", "bayes", "combined", "product"]
@@ -31,8 +30,7 @@ def answer(env, name, observation):
 
 # ---------------------------------------------------------------------- the contract
 def test_every_heuristic_is_announced_under_its_own_name():
-    announced = {entry.name: entry.load() for entry in entry_points(group="prune_env.policies")}
-    assert {name: announced.get(name) for name in HEURISTICS} == HEURISTICS
+    assert {name: known_policies().get(name) for name in HEURISTICS} == HEURISTICS
 
 
 @pytest.mark.parametrize("name", HEURISTICS)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from prune_env.baselines import GlobalThreshold, global_fisher, global_fisher_relative, global_l2, global_l2_relative
+from prune_env.baselines import THRESHOLDS, GlobalThreshold
 
-ALL = [global_l2, global_l2_relative, global_fisher, global_fisher_relative]
+ALL = list(THRESHOLDS.values())
 
 
 class View:
@@ -79,7 +79,7 @@ def test_the_widths_of_the_threshold_are_the_widths_of_the_cut(env, make):
 def test_the_scale_of_a_group_counts_only_in_the_raw_threshold(env):
     observation, _ = env.reset(seed=0)
     answers = []
-    for make in (global_fisher, global_fisher_relative):
+    for make in (THRESHOLDS["global-fisher"], THRESHOLDS["global-fisher-rel"]):
         policy = make(env)
         policy.attach(env.view)
         answers.append(policy.predict(observation)[0])
@@ -90,7 +90,7 @@ def test_looking_leaves_the_network_as_it_was(env):
     observation, _ = env.reset(seed=0)
     model = env.network.train_state.model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    policy = global_fisher(env)
+    policy = THRESHOLDS["global-fisher"](env)
     policy.attach(env.view)
     policy.predict(observation)
     assert all(np.array_equal(before[name], tensor) for name, tensor in model.state_dict().items())

@@ -13,7 +13,7 @@ from prune_env import PruningEnv
 from prune_env.agents import EnvFactory, save_agent
 from prune_env.agents.policies import GroupPolicy
 from prune_env.baselines import Random, RandomSearch, Uniform
-from prune_env.benchmark import Failure, Result, compare, policies, register_policy
+from prune_env.benchmark import Failure, Result, Run, compare, policies, register_policy
 from prune_env.benchmark.records import read
 from prune_env.dense import checkpoints
 from prune_env.targets.autoencoder import Autoencoder
@@ -26,6 +26,10 @@ CONTEST = {"env_options": OPTIONS, "budgets": (0.3, 0.6), "networks": 2, "seeds"
 NAMES = ("none", "uniform", "fisher", "global-l2")
 
 
+def records_of(*arguments, **options):
+    return compare(*arguments, **options).records
+
+
 @pytest.fixture(autouse=True)
 def forget(monkeypatch):
     monkeypatch.setattr(policies, "_REGISTERED", {})
@@ -35,7 +39,7 @@ def forget(monkeypatch):
 def run(tmp_path_factory):
     """Folder and records of four policies x two budgets x two networks x two seeds."""
     folder = tmp_path_factory.mktemp("duel")
-    return folder, compare(NAMES, out=folder, **CONTEST)
+    return folder, records_of(NAMES, out=folder, **CONTEST)
 
 
 def lines(folder):
@@ -87,7 +91,7 @@ def test_no_pruning_is_run_without_a_budget(run):
 
 def test_privileged_policies_are_marked_and_their_trials_counted(tmp_path):
     register_policy("search-3", lambda env: RandomSearch(env, evaluations=3))
-    records = compare(["uniform", "search-3"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1})
+    records = records_of(["uniform", "search-3"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1})
     assert {r.policy: (r.privileged, r.learned, r.evaluations) for r in records.results} == {
         "uniform": (False, False, 0),
         "search-3": (True, False, 3),
@@ -100,7 +104,7 @@ def test_two_copies_of_a_policy_get_identical_results(tmp_path, policy, argument
     other = type("Copied", (policy,), {})
     register_policy("a", lambda env: policy(env, **arguments))
     register_policy("b", lambda env: other(env, **arguments))
-    records = compare(["a", "b"], out=tmp_path, **CONTEST)
+    records = records_of(["a", "b"], out=tmp_path, **CONTEST)
     found = numbers(records)
     ours = {key[1:]: value for key, value in found.items() if key[0] == "a"}
     theirs = {key[1:]: value for key, value in found.items() if key[0] == "b"}
@@ -109,7 +113,7 @@ def test_two_copies_of_a_policy_get_identical_results(tmp_path, policy, argument
 
 
 def test_what_a_policy_gets_does_not_depend_on_who_competes(run, tmp_path):
-    alone = numbers(compare(["random-search", "uniform"], out=tmp_path, **{**CONTEST, "networks": 2, "seeds": 1}))
+    alone = numbers(records_of(["random-search", "uniform"], out=tmp_path, **{**CONTEST, "networks": 2, "seeds": 1}))
     together = numbers(run[1])
     shared = [key for key in alone if key[0] == "uniform"]
     assert len(shared) == 4
@@ -118,11 +122,11 @@ def test_what_a_policy_gets_does_not_depend_on_who_competes(run, tmp_path):
 
 def test_the_same_arguments_give_the_same_records(run, tmp_path):
     comparison._environment.cache_clear()  # networks are loaded anew
-    assert numbers(compare(NAMES, out=tmp_path, **CONTEST)) == numbers(run[1])
+    assert numbers(records_of(NAMES, out=tmp_path, **CONTEST)) == numbers(run[1])
 
 
 def test_two_processes_give_the_same_records(run, tmp_path):
-    assert numbers(compare(NAMES, out=tmp_path, jobs=2, **CONTEST)) == numbers(run[1])
+    assert numbers(records_of(NAMES, out=tmp_path, jobs=2, **CONTEST)) == numbers(run[1])
 
 
 # ---------------------------------------------------------------------- going on
@@ -130,49 +134,49 @@ def test_what_is_done_is_not_repeated(run, monkeypatch):
     folder, records = run
     before = lines(folder)
     monkeypatch.setattr(PruningEnv, "step", lambda *args: pytest.fail("an episode was played"))
-    again = compare(NAMES, out=folder, **CONTEST)
+    again = records_of(NAMES, out=folder, **CONTEST)
     assert lines(folder) == before and numbers(again) == numbers(records)
 
 
 def test_only_what_is_missing_is_played(run, tmp_path):
     (tmp_path / "records.jsonl").write_text("\n".join(lines(run[0])[:11]) + "\n")
-    records = compare(NAMES, out=tmp_path, **CONTEST)
+    records = records_of(NAMES, out=tmp_path, **CONTEST)
     assert len(lines(tmp_path)) == 32 and lines(tmp_path)[:11] == lines(run[0])[:11]
     assert numbers(records) == numbers(run[1])
 
 
 def test_another_configuration_is_played_beside_the_first(tmp_path):
     small = {**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5,)}
-    compare(["uniform"], out=tmp_path, **small)
-    records = compare(["uniform"], out=tmp_path, **{**small, "env_options": {**OPTIONS, "steps_per_round": 1}})
+    records_of(["uniform"], out=tmp_path, **small)
+    records = records_of(["uniform"], out=tmp_path, **{**small, "env_options": {**OPTIONS, "steps_per_round": 1}})
     assert len(records.results) == 2 and len({r.config_hash for r in records.results}) == 2
 
 
 def test_another_recipe_of_the_dense_networks_is_played_anew(tmp_path, monkeypatch):
     small = {**CONTEST, "networks": 3, "seeds": 1, "budgets": (0.5,)}
-    compare(["uniform"], out=tmp_path, **small)
+    records_of(["uniform"], out=tmp_path, **small)
     (before,) = [value for value in Autoencoder.__init__.__defaults__ if value == 3e-4]
     defaults = tuple(1e-3 if value == before else value for value in Autoencoder.__init__.__defaults__)
     with monkeypatch.context() as patch:
         patch.setattr(Autoencoder.__init__, "__defaults__", defaults)
         comparison._environment.cache_clear()
-        records = compare(["uniform", "fisher"], out=tmp_path, **{**small, "networks": 2})
+        records = records_of(["uniform", "fisher"], out=tmp_path, **{**small, "networks": 2})
     comparison._environment.cache_clear()
     assert len(lines(tmp_path)) == len(records.results) == 3 + 2 * 2
     shown, left_out = records.latest_configuration()
     old = {r.dense for r in records.results[:3]}
     assert [r.policy for r in shown.results] == ["uniform", "fisher"] * 2 and left_out == 3
     assert len(old) == 3 and len({r.dense for r in shown.results} - old) == 2
-    assert "left out: 3." in records.table()
+    assert "left out: 3." in Run.read(tmp_path).table()
 
 
 def test_one_shipped_network_that_was_replaced_is_played_anew(tmp_path, monkeypatch):
     small = {**CONTEST, "networks": 2, "seeds": 1, "budgets": (0.5,)}
-    compare(["uniform"], out=tmp_path, **small)
+    records_of(["uniform"], out=tmp_path, **small)
     monkeypatch.setattr(
         comparison, "identify", lambda spec: "another" if spec.seed == 10_001 else checkpoints.identify(spec)
     )
-    records = compare(["uniform"], out=tmp_path, **small)
+    records = records_of(["uniform"], out=tmp_path, **small)
     assert [r.network.split(", ")[1] for r in read(tmp_path / "records.jsonl")] == [
         "seed=10000",
         "seed=10001",
@@ -192,7 +196,7 @@ def test_another_model_at_the_same_path_is_played_again(tmp_path):
         model.policy.action_net.linear.bias.data.fill_(float(seed))
         if not found or seed:
             path = save_agent(folder, model, env, None, {"algorithm": "ppo"})
-        found.append(compare([str(path)], out=tmp_path / "duel", **small))
+        found.append(records_of([str(path)], out=tmp_path / "duel", **small))
     assert [len(lines(tmp_path / "duel")), *map(len, found)] == [2, 1, 1, 1]
     models = [records.results[0].versions["model"] for records in found]
     assert models[0] == models[1] != models[2]
@@ -215,18 +219,18 @@ class Moody(Uniform):
 def test_a_policy_that_raises_is_a_record_and_is_tried_again(run, tmp_path, monkeypatch):
     monkeypatch.setattr(Moody, "healthy", False)
     register_policy("moody", Moody)
-    records = compare(["moody", "uniform"], out=tmp_path, **CONTEST)
+    records = records_of(["moody", "uniform"], out=tmp_path, **CONTEST)
     assert {(r.policy, r.budget) for r in records.failures} == {("moody", 0.3)} and len(records.failures) == 4
     assert {(r.policy, r.budget) for r in records.results} == {("moody", 0.6), ("uniform", 0.3), ("uniform", 0.6)}
     failure = records.failures[0]
     assert failure.error == "ArithmeticError: not today" and "in predict" in failure.traceback
     assert numbers(records).items() >= {k: v for k, v in numbers(run[1]).items() if k[0] == "uniform"}.items()
 
-    again = compare(["moody", "uniform"], out=tmp_path, **CONTEST)
+    again = records_of(["moody", "uniform"], out=tmp_path, **CONTEST)
     assert len(again.failures) == 4 and len(lines(tmp_path)) == 16 + 4
 
     monkeypatch.setattr(Moody, "healthy", True)
-    healed = compare(["moody", "uniform"], out=tmp_path, **CONTEST)
+    healed = records_of(["moody", "uniform"], out=tmp_path, **CONTEST)
     assert not healed.failures and len(healed.results) == 16 and len(lines(tmp_path)) == 16 + 4 + 4
     kinds = [type(record) for record in read(tmp_path / "records.jsonl") if record.policy == "moody"]
     assert kinds.count(Failure) == 8 and kinds[-4:] == [Result] * 4
@@ -239,13 +243,13 @@ def test_an_answer_that_the_environment_refuses_is_a_failure(tmp_path, answer):
             return answer, state
 
     register_policy("broken", Broken)
-    records = compare(["broken"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5,)})
+    records = records_of(["broken"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5,)})
     assert len(records.failures) == 1 and not records.results
     assert records.failures[0].error.startswith(("ValueError: ", "TypeError: "))
 
 
 def test_a_budget_out_of_reach_is_a_failure_that_says_so(tmp_path):
-    records = compare(["uniform"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5, 0.9999)})
+    records = records_of(["uniform"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5, 0.9999)})
     assert [r.budget for r in records.results] == [0.5]
     assert "budget 0.9999 cannot be reached" in records.failures[0].error
 
@@ -268,7 +272,7 @@ def test_a_budget_out_of_reach_is_a_failure_that_says_so(tmp_path):
 def test_mistakes_in_names_and_budgets_are_found_before_anything_runs(tmp_path, monkeypatch, names, changes, message):
     monkeypatch.setattr(comparison, "_environment", lambda competition: pytest.fail("something ran"))
     with pytest.raises(ValueError, match=message):
-        compare(names, out=tmp_path / "run", **{**CONTEST, **changes})
+        records_of(names, out=tmp_path / "run", **{**CONTEST, **changes})
     assert not (tmp_path / "run").exists()
 
 
@@ -285,5 +289,5 @@ def test_mistakes_in_names_and_budgets_are_found_before_anything_runs(tmp_path, 
 def test_what_does_not_fit_the_environment_is_found_before_any_episode(tmp_path, monkeypatch, names, changes, message):
     monkeypatch.setattr(PruningEnv, "step", lambda *args: pytest.fail("an episode was played"))
     with pytest.raises(ValueError, match=message):
-        compare(names, out=tmp_path / "run", **{**CONTEST, **changes})
+        records_of(names, out=tmp_path / "run", **{**CONTEST, **changes})
     assert not (tmp_path / "run").exists()

@@ -34,6 +34,15 @@ def test_a_registered_policy_is_found_by_name():
     assert make_policy("mine", ENV).amount == 0.125
 
 
+def test_options_are_given_with_the_name():
+    assert make_policy("uniform:amount=0.25", ENV).amount == 0.25
+    assert policy_title("uniform:amount=0.25") == "uniform:amount=0.25"
+    with pytest.raises(ValueError, match="policy 'uniform' has no option 'mount'; its options: amount"):
+        find_policy("uniform:mount=0.25")
+    with pytest.raises(ValueError, match="NAME:KEY=VALUE"):
+        find_policy("uniform:amount")
+
+
 def test_a_name_that_is_taken_is_refused():
     register_policy("mine", mine)
     register_policy("mine", mine)  # the same one is no duplicate
@@ -45,7 +54,9 @@ def test_a_name_that_is_taken_is_refused():
 
 
 def test_an_unknown_name_lists_the_known_ones_and_the_suffixes():
-    with pytest.raises(ValueError, match=r"unknown policy 'fischer'; known policies: bayes, .*uniform.*\(\.zip\)"):
+    with pytest.raises(
+        ValueError, match=r"policy 'fischer'; did you mean 'fisher'\? \(known: bayes, .*uniform.*\(\.zip\)"
+    ):
         make_policy("fischer", ENV)
     with pytest.raises(ValueError, match=r"unknown policy 'runs/ppo'"):
         find_policy("runs/ppo")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from prune_env.benchmark.records import Records, append, finished_keys, read
+from prune_env.benchmark.report import table_text
 
 
 def test_what_is_written_is_read(tmp_path, make_result, make_failure):
@@ -182,6 +183,6 @@ def test_labels_are_short_and_unlike(make_result):
 
 
 def test_the_table_is_plain_text_with_every_policy(duel):
-    table = duel.table()
+    table = table_text(duel)
     assert "\x1b" not in table
     assert all(policy in table for policy in duel.kinds)

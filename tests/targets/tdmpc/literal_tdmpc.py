@@ -36,7 +36,7 @@ class Scaled(torch.nn.Module):
 
 
 class LiteralTDMPC:
-    """One train_state with a whole copy of its model."""
+    """One learner with a whole copy of its model."""
 
     def __init__(self, net, learning, learning_rate=1e-3):
         self.learning = learning

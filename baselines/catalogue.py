@@ -1,0 +1,23 @@
+"""The policies of this package by name: a plain dict, announced to `prune_env.benchmark` by one entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prune_env.baselines.depgraph import depgraph_global, depgraph_local
+from prune_env.baselines.heuristics import HEURISTICS, Heuristic
+from prune_env.baselines.privileged import Privileged
+from prune_env.baselines.search import SEARCHES
+from prune_env.baselines.threshold import THRESHOLDS
+from prune_env.baselines.trial import BestHeuristic
+
+DEPGRAPH: dict[str, Callable[..., Privileged]] = {"depgraph-global": depgraph_global, "depgraph-local": depgraph_local}
+
+POLICIES: dict[str, Callable[..., Heuristic | Privileged]] = {
+    **HEURISTICS,
+    **THRESHOLDS,
+    "best-heuristic": BestHeuristic,
+    **SEARCHES,
+    **DEPGRAPH,
+}
+"""Name -> factory, called with the environment and the options given with the name."""
