@@ -29,6 +29,7 @@ _SORTED_INTO = "its values are borders that others are sorted into"
 def index_select(p: RuleContext, a: Arguments, out: Tensor) -> Dims:
     """Some positions of one dimension, by number."""
     dims = p.dims(a["self"])
+    p.ledger.lock(p.dims(a["index"]), PICKED)
     return locked_along(p, dims, {a["dim"] % len(dims)}, out, PICKED) if dims else ()
 
 
@@ -191,6 +192,8 @@ def sort_into(p: RuleContext, a: Arguments, out: Tensor) -> Dims:
     borders = a["boundaries"] if "boundaries" in a else a["sorted_sequence"]
     value, edges = a["self"], p.dims(borders)
     p.ledger.lock(edges[-1:], _SORTED_INTO)
+    if a.get("sorter") is not None:
+        p.ledger.lock(p.dims(a["sorter"]), _SORTED_INTO)
     if not isinstance(value, Tensor):
         return edges[:-1]
     dims = p.dims(value)

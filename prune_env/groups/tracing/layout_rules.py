@@ -51,9 +51,9 @@ def unsqueeze(p: RuleContext, a: Arguments, out: Tensor) -> Dims:
 
 def squeeze(p: RuleContext, a: Arguments, out: Tensor) -> Dims:
     """Dimensions of size 1 vanish."""
-    shape, dims = a["self"].shape, p.dims(a["self"])
-    among = axes(a.get("dim"), len(shape))
-    return tuple(d for i, d in enumerate(dims) if not (i in among and shape[i] == 1))
+    dims = p.dims(a["self"])
+    among = axes(a.get("dim"), len(dims))
+    return tuple(d for i, d in enumerate(dims) if not (i in among and not d))
 
 
 def expand(p: RuleContext, a: Arguments, out: Tensor) -> Dims:

@@ -30,7 +30,7 @@ _NAMES: dict[Rule, str] = {
     layout_rules.squeeze: "squeeze",
     layout_rules.expand: "expand",
     layout_rules.select: "select",
-    layout_rules.slice_: "slice narrow",
+    layout_rules.slice_: "slice",
     layout_rules.split: "split split_with_sizes chunk unsafe_split unsafe_split_with_sizes unsafe_chunk",
     layout_rules.unbind: "unbind",
     layout_rules.cat: "cat",
@@ -63,12 +63,13 @@ _NAMES: dict[Rule, str] = {
     index_rules.is_in: "isin",
     elementwise_rules.pointwise: "where lerp _prelu_kernel prelu masked_fill addcmul addcdiv copy copy_ hardswish gelu "
     "rsub floor_divide copysign abs threshold mish complex polar _conj _neg_view heaviside xlogy eq ne lt le gt ge "
-    "binary_cross_entropy_with_logits normal bernoulli uniform exponential cauchy log_normal geometric random poisson "
+    "normal bernoulli uniform exponential cauchy log_normal geometric random poisson "
     "binomial _standard_gamma rrelu_with_noise _masked_scale dropout celu elu selu",
     elementwise_rules.pointwise_several: "log_sigmoid_forward native_dropout frexp",
     elementwise_rules.softmax: "_softmax _log_softmax softmax log_softmax _safe_softmax",
     elementwise_rules.glu: "glu",
-    elementwise_rules.loss: "mse_loss smooth_l1_loss huber_loss binary_cross_entropy soft_margin_loss",
+    elementwise_rules.loss: "mse_loss smooth_l1_loss huber_loss soft_margin_loss "
+    "binary_cross_entropy binary_cross_entropy_with_logits",
     reduction_rules.reduce: "sum nansum mean amax amin prod var std logsumexp norm linalg_vector_norm any all "
     "count_nonzero",
     reduction_rules.reduce_pair: "var_mean std_mean aminmax",

@@ -6,12 +6,15 @@ changes nothing else. The sizes tell which dimensions of the outputs answer, the
 Where only a change of order passes, as in a normalisation, the positions are treated alike but are computed from each
 other. Everything that is not tied in one of these two ways may be mixed.
 
-The operator runs on tensors of the same shapes, of double precision where it takes them; integers and masks are drawn
-from the values that they have. The user's tensors are not touched, nor is any random state of PyTorch.
+The operator runs on random tensors of the same shapes, of double precision where it takes them. Kernels may trust their
+arguments and read beyond the memory of a tensor if integers or coordinates are arbitrary, so only tensors that hold
+channels are drawn, integers and inputs from outside stay as they are, and the kernels that PyTorch calls inside of its
+own are not tried. The user's tensors are not touched, nor is any random state of PyTorch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +36,7 @@ _DRAWS: tuple[Callable[[Tensor, torch.Generator], Tensor], ...] = (
     lambda t, g: torch.rand(t.shape, generator=g, dtype=torch.float64),
     lambda t, g: _resampled(t, g),
 )
+_TRUSTING = ("_", "native_", "cudnn_", "mkldnn_", "miopen_")
 _FEWEST = 2  # draws that the operator must accept
 _MOST_SETS = 64  # sets of inputs' dimensions tried for one size
 _KNOWN: dict[Any, tuple[Tie, ...]] = {}
@@ -54,20 +58,42 @@ class Tie:
     coupled: bool
 
 
-def probe(func: torch._ops.OpOverload, args: Any, kwargs: Any) -> tuple[Tie, ...]:
-    """The dimensions that an operator keeps apart; whatever is in no tie may be mixed, also where it cannot be run."""
+def probe(func: torch._ops.OpOverload, args: Any, kwargs: Any, live: Sequence[Slot]) -> tuple[Tie, ...]:
+    """The dimensions that an operator keeps apart; whatever is in no tie may be mixed, also where it cannot be run.
+
+    Args:
+        func: The operator.
+        args: Its arguments, which are left as they are.
+        kwargs: Its arguments by name.
+        live: The dimensions to try, of the tensors among the arguments in their order. Tensors that have none keep
+            their values.
+    """
     leaves, structure = tree_flatten((args, kwargs))
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    drawn = {i for i, _ in live}
+    given = [t for i, t in enumerate(tensors) if i not in drawn]
     if any(t.layout != torch.strided or t.is_quantized or t.is_meta for t in tensors):
         return ()
-    key = (func, str(structure), *(_signature(leaf) for leaf in leaves))
+    if any(not _is_float(t) and t.dtype != torch.bool and len(t.unique()) < 2 for t in given):
+        return ()  # equal numbers do not show what others would do
+    values = iter(_signature(t, i in drawn) for i, t in enumerate(tensors))
+    key = (func, str(structure), tuple(live), *(next(values) if isinstance(x, Tensor) else repr(x) for x in leaves))
     if key not in _KNOWN:
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.clear()
         devices = {t.device for t in tensors if t.device.type == "cuda"}
         with _disable_current_modes(), torch.no_grad(), torch.random.fork_rng(devices):
-            _KNOWN[key] = tuple(_Probe(func, leaves, structure).ties())
+            try:
+                _KNOWN[key] = tuple(_Probe(func, leaves, structure, live).ties())
+            except (RuntimeError, NotImplementedError):  # kinds of numbers that cannot be compared or picked
+                _KNOWN[key] = ()
     return _KNOWN[key]
+
+
+def can_be_probed(func: torch._ops.OpOverload) -> bool:
+    """Whether an operator checks its arguments; PyTorch's inner ones and gradients trust them."""
+    library, _, name = func._schema.name.partition("::")
+    return library != "aten" or not (name.startswith(_TRUSTING) or name.endswith("_backward"))
 
 
 def results_of(func: torch._ops.OpOverload, bound: dict[str, Any], out: Any) -> list[Tensor]:
@@ -80,15 +106,15 @@ def results_of(func: torch._ops.OpOverload, bound: dict[str, Any], out: Any) -> 
     return results
 
 
-def _signature(leaf: Any) -> Any:
-    if not isinstance(leaf, Tensor):
-        return repr(leaf)
-    form = (tuple(leaf.shape), leaf.dtype, str(leaf.device))
-    return form if _is_drawn(leaf) else (*form, leaf.detach().cpu().contiguous().numpy().tobytes())
+def _signature(t: Tensor, drawn: bool) -> Any:
+    form = (tuple(t.shape), t.dtype, str(t.device))
+    if drawn and _is_float(t):
+        return form
+    return (*form, hashlib.sha256(t.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()).digest())
 
 
-def _is_drawn(t: Tensor) -> bool:
-    return t.dim() > 0 and (t.is_floating_point() or t.is_complex())
+def _is_float(t: Tensor) -> bool:
+    return t.is_floating_point() or t.is_complex()
 
 
 def _resampled(t: Tensor, generator: torch.Generator) -> Tensor:
@@ -101,8 +127,8 @@ def _resampled(t: Tensor, generator: torch.Generator) -> Tensor:
 class _Probe:
     """One operator with its arguments; letters: n positions of one dimension."""
 
-    def __init__(self, func: torch._ops.OpOverload, leaves: Sequence[Any], structure: Any):
-        self._func, self._leaves, self._structure = func, leaves, structure
+    def __init__(self, func: torch._ops.OpOverload, leaves: Sequence[Any], structure: Any, live: Sequence[Slot]):
+        self._func, self._leaves, self._structure, self._live = func, leaves, structure, live
         self._at = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         self._random = torch.Generator().manual_seed(0)
         self._draws: list[tuple[list[Tensor], list[Tensor]]] = []
@@ -114,18 +140,19 @@ class _Probe:
     def _drawn(self, draw: Any, double: bool) -> tuple[list[Tensor], list[Tensor]] | None:
         """Random inputs and what the operator makes of them, if it accepts them."""
         inputs = []
-        for i in self._at:
+        drawn = {i for i, _ in self._live}
+        for number, i in enumerate(self._at):
             t = self._leaves[i].detach()
-            if _is_drawn(t):
+            if number not in drawn:
+                inputs.append(t)
+            elif _is_float(t):
                 dtype = t.dtype if not double else torch.complex128 if t.is_complex() else torch.float64
                 new = draw(t, self._random).to(t.device, dtype)
-                inputs.append(
-                    torch.complex(new.real, draw(t.real, self._random).to(new.real)) if t.is_complex() else new
-                )
-            elif t.dim() and draw is not _DRAWS[0]:
-                inputs.append(_resampled(t, self._random))
+                if t.is_complex():
+                    new = torch.complex(new.real, draw(t.real, self._random).to(new.real))
+                inputs.append(new)
             else:
-                inputs.append(t.clone())
+                inputs.append(t if draw is _DRAWS[0] else _resampled(t, self._random))
         outputs = self._run(inputs)
         again = self._run(inputs)
         if outputs is None or again is None or not _all_close(outputs, again):
@@ -154,10 +181,9 @@ class _Probe:
         shapes = [t.shape for t in self._draws[0][0]]
         taken: set[Slot] = set()
         by_size: dict[int, list[Slot]] = {}
-        for i, shape in enumerate(shapes):
-            for d, n in enumerate(shape):
-                if n > 1:
-                    by_size.setdefault(n, []).append((i, d))
+        for i, d in self._live:
+            if shapes[i][d] > 1:
+                by_size.setdefault(shapes[i][d], []).append((i, d))
         for n, slots in by_size.items():
             free = list(slots)
             for candidate in itertools.islice(_sets(slots, shapes), len(slots) + _MOST_SETS):

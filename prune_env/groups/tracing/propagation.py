@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 from prune_env.groups.tracing.labels import Dim, Dims, Ledger, size_of
 from prune_env.groups.tracing.operators import moves_only, rule_of
-from prune_env.groups.tracing.probing import probe, results_of
+from prune_env.groups.tracing.probing import can_be_probed, probe, results_of
 
 Trace = Callable[[nn.Module], Any]
 
@@ -132,6 +132,8 @@ class Propagation(TorchDispatchMode):
                 whole = func.decompose(*args, **(kwargs or {}))
             if whole is not NotImplemented:
                 return whole
+        inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        before = [self.dims(t) for t in inputs]  # it may change their shapes
         out = func(*args, **(kwargs or {}))
         bound = {x.name: x.default_value for x in func._schema.arguments}
         bound.update(zip(bound, args, strict=False))
@@ -139,8 +141,6 @@ class Propagation(TorchDispatchMode):
         outs = results_of(func, bound, out)
         if not outs:
             return out
-        inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        before = [self.dims(t) for t in inputs]
         self._combines = False
         dims = self._ruled(func, bound, out, outs)
         if dims is None:
@@ -175,7 +175,13 @@ class Propagation(TorchDispatchMode):
         why = f"it passes {func._schema.name}, which has no rule and may mix its positions"
         before = [self.dims(t) for t in inputs]
         after = [[self.ledger.fixed(n, why) for n in t.shape] for t in outs]
-        ties = probe(func, args, kwargs or {})
+        live = [
+            (i, d)
+            for i, (t, dims) in enumerate(zip(inputs, before, strict=True))
+            for d, dim in enumerate(dims)
+            if any((factor >= 0).any() for factor in dim) and (t.is_floating_point() or t.is_complex())
+        ]
+        ties = probe(func, args, kwargs or {}, live) if live and can_be_probed(func) else ()
         for tie in ties:
             dim = reduce(self.ledger.same, (before[i][d] for i, d in tie.inputs))
             if tie.coupled:
