@@ -32,12 +32,15 @@ from prune_env.groups.tracing.propagation import IGNORED, Step, name_of
 # Operators that combine the positions of a dimension. One that is missing here makes a group fail, never pass wrongly.
 _SUMS = {
     *("sum", "nansum", "mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "addmv", "addbmm", "convolution"),
+    *("_sparse_addmm", "_trilinear", "trace"),
 }
 _STATISTICS = {
     *("mean", "nanmean", "var", "std", "var_mean", "std_mean", "prod", "amax", "amin", "aminmax", "logsumexp", "norm"),
     *("linalg_vector_norm", "any", "all", "count_nonzero", "_euclidean_dist", "_cdist_forward", "cdist"),
     *("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax", "_weight_norm_interface"),
-    *("native_layer_norm", "_fused_rms_norm", "rms_norm", "native_group_norm"),
+    *("native_layer_norm", "_fused_rms_norm", "rms_norm", "native_group_norm", "renorm", "dist", "_pdist_forward"),
+    *("mse_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss", "binary_cross_entropy"),
+    *("binary_cross_entropy_with_logits", "_scaled_dot_product_flash_attention_for_cpu"),
 }
 _BATCH_STATISTICS = {
     *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"),
