@@ -30,15 +30,15 @@ def differs(wanted: Tensor, got: Tensor, precise: bool, scale: Tensor | None = N
     if not (wanted.is_floating_point() or wanted.is_complex()):
         return not bool(torch.equal(wanted, got))
     wanted, got = wanted.detach(), got.detach()
-    if torch.equal(wanted, got):
+    size, distance = wanted.abs(), (wanted - got).abs()
+    if scale is None and bool((distance <= _RELATIVE[precise] * size).all()):
         return False
-    size = wanted.abs()
-    finite = wanted.isfinite() & got.isfinite()
-    same = (wanted == got) | (wanted.isnan() & got.isnan())
-    rounding = 1e-5 * _RELATIVE[precise] if scale is not None else _RELATIVE[precise]
+    finite = distance.isfinite()
+    rounding = _RELATIVE[precise] * (1.0 if scale is None else 1e-5)
     tolerance = rounding * size + (0.0 if scale is None else _RELATIVE[precise] * scale)
     tolerance += _ABSOLUTE[precise] * typical(size[finite])
-    return not bool((same | (finite & ((wanted - got).abs() <= tolerance))).all())
+    same = (wanted == got) | (wanted.isnan() & got.isnan())
+    return not bool((same | (finite & (distance <= tolerance))).all())
 
 
 def typical(size: Tensor) -> float:

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from prune_env.groups.comparison import differs
@@ -28,6 +27,7 @@ from prune_env.groups.tracing.labels import Dims, Factor
 from prune_env.groups.tracing.operators import moves_only, rule_of
 from prune_env.groups.tracing.probing import results_of
 from prune_env.groups.tracing.propagation import IGNORED, Step, name_of
+from prune_env.groups.tracing.randomize import RandomInputs
 
 # Operators that combine the positions of a dimension. One that is missing here makes a group fail, never pass wrongly.
 _SUMS = {
@@ -46,13 +46,15 @@ _BATCH_STATISTICS = {
     *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"),
     *("batch_norm", "_batch_norm_with_update", "_batch_norm_no_update"),
 }
+_COMBINING = _SUMS | _STATISTICS | _BATCH_STATISTICS
+_WITH_BIAS_FIRST = {"addmm", "_sparse_addmm", "baddbmm", "addmv", "addbmm"}
 _FILLED = {"full", "new_full", "full_like", "fill", "fill_", "scalar_tensor"}
 _UNSET = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"}
 
 
 @dataclass(frozen=True)
 class CutStep:
-    """One operator of a cut network: the numbers among its arguments, and copies of its outputs."""
+    """One operator of a cut network: numbers among its arguments that are values, and copies of what it computes."""
 
     name: str
     moves: bool
@@ -73,21 +75,22 @@ class Mismatch:
     classes: frozenset[int] = field(default_factory=frozenset)
 
 
-class _Operators(TorchDispatchMode):
+class _Operators(RandomInputs):
     """Sees the operators that propagation sees, in the same order."""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run one operator, or those that it consists of."""
         if rule_of(func) is None:
             with self:
-                whole = func.decompose(*args, **(kwargs or {}))
+                whole = func.decompose(*args, **kwargs)
             if whole is not NotImplemented:
                 return whole
         if name_of(func) in IGNORED:
-            return func(*args, **(kwargs or {}))
-        return self.run(func, args, kwargs or {})
+            return self.execute(func, args, kwargs)
+        return self.step(func, args, kwargs)
 
-    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """Run one operator."""
+    def step(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run one elementary operator."""
         raise NotImplementedError
 
 
@@ -106,9 +109,9 @@ class Recorder(_Operators):
         self.infinite: list[int] = []
         self._heal = heal
 
-    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def step(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run and record."""
-        out = func(*args, **kwargs)
+        out = self.execute(func, args, kwargs)
         outs = _results(func, args, kwargs, out)
         if outs:
             if self._heal:
@@ -117,8 +120,15 @@ class Recorder(_Operators):
                     self.infinite.append(len(self.steps))
                 for tensor in broken:
                     tensor.nan_to_num_(0.0, 0.0, 0.0)
-            numbers = [x for x in tree_flatten((args, kwargs))[0] if _is_number(x)]
-            self.steps.append(CutStep(name_of(func), moves_only(func), numbers, [t.detach().clone() for t in outs]))
+            moves, takes = moves_only(func), _takes_numbers(func)
+            self.steps.append(
+                CutStep(
+                    name_of(func),
+                    moves,
+                    [x for x in tree_leaves((args, kwargs)) if _is_number(x)] if takes else [],
+                    [t.detach().clone() for t in outs if not moves or t.dim() == 0],
+                )
+            )
         return out
 
 
@@ -151,10 +161,10 @@ class Reference(_Operators):
         """Whether the operators of the cut network could be brought together with those of the dense one."""
         return self._cut is not None
 
-    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def step(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run one operator of the dense network on the channels that stay."""
         if self._at >= len(self._steps) or self._steps[self._at].name != name_of(func):
-            out = func(*args, **kwargs)
+            out = self.execute(func, args, kwargs)
             if _results(func, args, kwargs, out):
                 self._note("the dense network runs other operators than before")
                 self._at = len(self._steps)
@@ -166,38 +176,49 @@ class Reference(_Operators):
         if not outs:
             return out
         self._at += 1
-        if mine is not None and step.name.partition(".")[0] not in _UNSET:
+        if mine is None or step.name.partition(".")[0] in _UNSET:
+            return out
+        if not step.moves:
             for tensor, dims, got in zip(outs, step.outputs, mine.outputs, strict=True):
                 self._compare(step, tensor, dims, got)
+        elif mine.outputs and outs[0].dim() == 0:  # a number that the network may have made from its width
+            outs[0].copy_(mine.outputs[0])
         return out
 
     # ------------------------------------------------------------------ computing
     def _compute(self, func: Any, args: Any, kwargs: Any, step: Step, mine: CutStep | None) -> Any:
         name = step.name.partition(".")[0]
+        if mine is not None and mine.numbers and _takes_numbers(func):
+            leaves, spec = tree_flatten((args, kwargs))
+            args, kwargs = tree_unflatten(_with_numbers(leaves, mine.numbers), spec)
+        if name not in _COMBINING and not step.combines:
+            return self.execute(func, args, kwargs)
+        kept = [self._indices(dims) for dims in step.inputs]
+        if all(index is None for indices in kept for index in indices):
+            return self.execute(func, args, kwargs)
         leaves, spec = tree_flatten((args, kwargs))
         at = [i for i, x in enumerate(leaves) if isinstance(x, Tensor)]
-        kept = [self._indices(dims) for dims in step.inputs]
-        removed = any(index is not None for indices in kept for index in indices)
-        if mine is not None and (name in _FILLED or _is_pointwise(func)):
-            leaves = _with_numbers(leaves, mine.numbers)
-        elif removed and name in _SUMS:
-            for i, indices in zip(at, kept, strict=True):
+        if name in _SUMS:
+            pairs = list(zip(at, kept, strict=True))[name in _WITH_BIAS_FIRST :][:2]
+            if name != "_trilinear":
+                pairs = [min(pairs, key=lambda pair: leaves[pair[0]].numel())]  # zeros in one factor are enough
+            for i, indices in pairs:
                 leaves[i] = _zeroed(leaves[i], indices)
-        elif removed and (name in _STATISTICS or step.combines or _over_batch(name, kept[0])):
+            args, kwargs = tree_unflatten(leaves, spec)
+        elif name not in _BATCH_STATISTICS or any(index is not None for i, index in enumerate(kept[0]) if i != 1):
             return self._over_what_stays(func, leaves, spec, at, kept, step)
-        args, kwargs = tree_unflatten(leaves, spec)
-        return func(*args, **kwargs)
+        return self.execute(func, args, kwargs)
 
     def _over_what_stays(
         self, func: Any, leaves: list[Any], spec: Any, at: list[int], kept: list[list[Any]], step: Step
     ) -> Any:
         args, kwargs = tree_unflatten(leaves, spec)
-        dense = func(*args, **kwargs)
+        dense = self.execute(func, args, kwargs)
         for i, indices in zip(at, kept, strict=True):
             leaves[i] = _gathered(leaves[i], indices)
         args, kwargs = tree_unflatten(leaves, spec)
         args = _resized(step.name.partition(".")[0], list(args), leaves[at[0]])
-        small = func(*args, **kwargs)
+        small = self.execute(func, args, kwargs)
         for tensor, part, dims in zip(tree_leaves(dense), tree_leaves(small), step.outputs, strict=False):
             _scatter(tensor, part, self._indices(dims))
         return dense
@@ -208,10 +229,6 @@ class Reference(_Operators):
             return
         indices = self._indices(dims)
         if tensor.dim() != len(indices):
-            return
-        if tensor.dim() == 0 and step.moves:  # a number that may depend on the width
-            with torch.no_grad():
-                tensor.copy_(got)
             return
         wanted = _gathered(tensor, indices)
         if wanted.shape != got.shape:
@@ -259,6 +276,8 @@ def near(steps: Sequence[Step], numbers: Sequence[int], of_label: np.ndarray) ->
 # ---------------------------------------------------------------------- operators
 def _results(func: Any, args: Any, kwargs: Any, out: Any) -> list[Tensor]:
     """The tensors that an operator returns or changes, in the order in which propagation notes them."""
+    if isinstance(out, Tensor) and not func._schema.is_mutable:
+        return [out]
     bound = {x.name: x.default_value for x in func._schema.arguments}
     bound.update(zip(bound, args, strict=False))
     return results_of(func, bound | kwargs, out)
@@ -268,8 +287,9 @@ def _is_number(x: Any) -> bool:
     return isinstance(x, (int, float, complex)) and not isinstance(x, bool)
 
 
-def _is_pointwise(func: Any) -> bool:
-    return torch.Tag.pointwise in func.tags
+def _takes_numbers(func: Any) -> bool:
+    """Whether numbers among its arguments are values, not sizes or dimensions."""
+    return torch.Tag.pointwise in func.tags or func._schema.name.removeprefix("aten::") in _FILLED
 
 
 def _with_numbers(leaves: list[Any], numbers: Sequence[Any]) -> list[Any]:
@@ -290,11 +310,6 @@ def _resized(name: str, args: list[Any], tensor: Tensor) -> list[Any]:
     return args
 
 
-def _over_batch(name: str, indices: Sequence[Tensor | None]) -> bool:
-    """Whether statistics over the batch are computed beside removed channels."""
-    return name in _BATCH_STATISTICS and any(index is not None for i, index in enumerate(indices) if i != 1)
-
-
 def _gathered(tensor: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     for dim, index in enumerate(indices):
         if index is not None:
@@ -306,8 +321,12 @@ def _gathered(tensor: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
 def _zeroed(tensor: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     if all(index is None for index in indices):
         return tensor
-    result = torch.zeros_like(tensor)
-    _scatter(result, _gathered(tensor, indices), indices)
+    result = tensor.detach().clone()
+    for dim, index in enumerate(indices):
+        if index is not None:
+            gone = torch.ones(tensor.shape[dim], dtype=torch.bool, device=tensor.device)
+            gone[index.to(tensor.device)] = False
+            result.index_fill_(dim, gone.nonzero().flatten(), 0)
     return result
 
 

@@ -40,7 +40,7 @@ class Subject:
             propagation.append(Propagation(run.model, depth))
             return propagation[0]
 
-        self.outputs = [t.detach().clone() for t in run(labelled)]
+        self.outputs = [t.detach().clone() for t in run(observer=labelled)]
         self.steps, seeds = propagation[0].steps, propagation[0].seeds
         self.of_label = propagation[0].ledger.classes()[0]
         self.classes = {  # int64 [C, M], M positions of one channel in all its slices
@@ -105,24 +105,23 @@ class Subject:
     @contextmanager
     def permuted(self, orders: Mapping[str, np.ndarray]) -> Iterator[None]:
         """Channels stand in another order while the context lasts: the new channel j is the old `orders[...][j]`."""
-        undo = []
-        with torch.no_grad():
-            tensors = self.tensors()
-            for group in self.groups:
-                if group.name not in orders:
-                    continue
-                for s in group.slices:
-                    tensor, where = tensors[s.tensor], reordered(s.positions, orders[group.name])
-                    moved = torch.from_numpy(where).to(tensor.device)
-                    here = torch.from_numpy(s.positions.ravel()).to(tensor.device)
-                    undo.append((tensor, s.dim, here, tensor.index_select(s.dim, here)))
-                    tensor.index_copy_(s.dim, here, tensor.index_select(s.dim, moved))
+        tensors = self.tensors()
+        before = {s.tensor: tensors[s.tensor].data for g in self.groups if g.name in orders for s in g.slices}
+        after = dict(before)
+        for group in self.groups:
+            for s in group.slices if group.name in orders else ():
+                where = np.arange(tensors[s.tensor].shape[s.dim])
+                where[s.positions.ravel()] = reordered(s.positions, orders[group.name])
+                after[s.tensor] = after[s.tensor].index_select(
+                    s.dim, torch.from_numpy(where).to(after[s.tensor].device)
+                )
+        for name, values in after.items():
+            tensors[name].data = values
         try:
             yield
         finally:
-            with torch.no_grad():
-                for tensor, dim, here, values in reversed(undo):
-                    tensor.index_copy_(dim, here, values)
+            for name, values in before.items():
+                tensors[name].data = values
 
     def unmeasured(self) -> dict[str, str]:
         """Why nothing can be proved about a group, by name: no output reacts to it."""

@@ -136,7 +136,7 @@ class DryCut:
         recorder = Recorder()
         try:
             self._surgeon.cut(self._mask(keep))
-            outputs = self._subject.run(lambda depth: recorder)
+            outputs = self._subject.run(recorder)
             gradients = self._subject.gradients(outputs) if thorough else {}
         except Exception:
             at = len(recorder.steps)
@@ -157,7 +157,7 @@ class DryCut:
         for group in subject.groups:
             left[subject.classes[group.name][~keep[group.name]]] = False
         reference = Reference(subject.steps, subject.of_label, left, steps, subject.precise)
-        wanted = subject.run(lambda depth: reference)
+        wanted = subject.run(reference)
         if not reference.follows and all(mask.sum() > 1 for mask in keep.values() if not mask.all()):
             return "the cut network runs other operators than the dense one"
         if reference.mismatches:
@@ -176,14 +176,7 @@ class DryCut:
         orders = orders_of(subject, {name for name, mask in keep.items() if not mask.all()}, seed)
         moved = {name: mask[orders[name]] if name in orders else mask for name, mask in keep.items()}
         with subject.permuted(orders):
-            permuted = self._surgeon.snapshot()
-        original, self._dense = self._dense, permuted
-        try:
-            self._surgeon.restore(permuted)
             after, other, _ = self._cut(moved, thorough=True)
-        finally:
-            self._dense = original
-            self._surgeon.restore(original)
         if not subject.same_outputs(outputs, after):
             return "a dry cut went wrong: it depends on the order of the channels"
         where = self._order_of_what_stays(orders, keep, moved)
@@ -199,7 +192,7 @@ class DryCut:
         recorder = Recorder(heal=True)
         try:
             self._surgeon.cut(self._mask(keep))
-            self._subject.run(lambda depth: recorder)
+            self._subject.run(recorder)
         except Exception:
             return frozenset()
         finally:

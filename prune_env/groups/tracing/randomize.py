@@ -43,7 +43,7 @@ _DRAWN = {"multinomial", "randint", "randint_like", "randperm", "random_"}
 _MEAN = 0.5
 _LOW = {torch.float32, torch.float16, torch.bfloat16}
 
-Mode = Callable[[Depth], AbstractContextManager[Any]]
+Observer = Callable[[Depth], AbstractContextManager[Any]]
 
 
 class Runner:
@@ -58,8 +58,14 @@ class Runner:
         self.model, self.precise = model, precise
         self._trace, self._random_inputs = trace, random_inputs
 
-    def __call__(self, mode: Mode | None = None) -> list[Tensor]:
-        """The tensors that the trace returns; `mode` makes a context for the run."""
+    def __call__(self, operators: RandomInputs | None = None, observer: Observer | None = None) -> list[Tensor]:
+        """The tensors that the trace returns.
+
+        Args:
+            operators: What runs every operator.
+            observer: Makes a context for the run.
+        """
+        operators = operators or RandomInputs()
         buffers = [(b, b.detach().clone()) for b in self.model.buffers()]
         torch.manual_seed(0)
         random.seed(0)
@@ -71,9 +77,10 @@ class Runner:
             stack.enter_context(decomposed())
             if self.precise:
                 stack.enter_context(DoublePrecision())
-            stack.enter_context(RandomInputs(depth, self._random_inputs))
-            if mode is not None:
-                stack.enter_context(mode(depth))
+            operators.begin(depth, self._random_inputs)
+            stack.enter_context(operators)
+            if observer is not None:
+                stack.enter_context(observer(depth))
             outputs = tensors_of(self._trace(self.model))
         for buffer, values in buffers:
             buffer.data.copy_(values)  # past autograd, which may still need it for a backward pass
@@ -130,21 +137,36 @@ def undisturbed() -> Iterator[None]:
 class RandomInputs(TorchDispatchMode):
     """Constant tensors that the network's caller makes become random; noise that the network draws becomes constant."""
 
-    def __init__(self, depth: Depth, random_inputs: bool):
-        super().__init__()
+    def begin(self, depth: Depth, random_inputs: bool) -> None:
+        """Start anew.
+
+        Args:
+            depth: Tells what the caller does from what the network does.
+            random_inputs: Whether constant tensors that the caller makes become random.
+        """
         self._depth, self._random_inputs = depth, random_inputs
         self._generator = torch.Generator().manual_seed(0)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with torch._C.DisableTorchFunction():
+            return self.run(func, args, kwargs or {})
+
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run one operator."""
+        return self.execute(func, args, kwargs)
+
+    def execute(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run one operator, with random inputs and constant noise."""
         name = func._schema.name.removeprefix("aten::")
-        if self._depth.value and name in _DRAWN:
+        inside = self._depth.value > 0
+        if inside and name in _DRAWN:
             torch.manual_seed(0)  # draws before this one may have had another shape
-        out = func(*args, **(kwargs or {}))
-        if isinstance(out, Tensor) and out.is_floating_point():
-            if self._depth.value and name in _NOISE:
+        out = func(*args, **kwargs)
+        if inside and name in _NOISE:
+            if isinstance(out, Tensor) and out.is_floating_point():
                 out.fill_(_MEAN)
-            elif not self._depth.value and name in _CONSTANT and self._random_inputs:
-                out.copy_(torch.randn(out.shape, generator=self._generator))
+        elif not inside and name in _CONSTANT and self._random_inputs and out.is_floating_point():
+            out.copy_(torch.randn(out.shape, generator=self._generator))
         return out
 
 
@@ -152,14 +174,22 @@ class DoublePrecision(TorchFunctionMode):
     """Floating-point tensors of lower precision become double where they are made or used."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if name in {"__get__", "__set__"} or name.endswith("_"):  # attributes, and what works in place
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
         if name in {"float", "half", "bfloat16"}:
             return args[0].double()
-        args, kwargs = tree_map(_double, (args, kwargs or {}))
+        if any(_may_be_low(x) for x in args) or any(_may_be_low(x) for x in kwargs.values()):
+            args, kwargs = tree_map(_double, (args, kwargs))
         out = func(*args, **kwargs)
-        return tree_map(_double, out) if isinstance(out, (Tensor, tuple, list)) else out
+        return tree_map(_double, out) if _may_be_low(out) else out
+
+
+def _may_be_low(x: Any) -> bool:
+    if isinstance(x, (Tensor, torch.dtype)):
+        return (x if isinstance(x, torch.dtype) else x.dtype) in _LOW
+    return isinstance(x, (tuple, list, dict))
 
 
 def _double(x: Any) -> Any:
