@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_map
 from prune_env.groups.tracing.propagation import Depth, Trace, counted_depth, decomposed, tensors_of
 
 _CONSTANT = {"zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full"}
+_UNSET = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"}
 _NOISE = {
     *(
         "randn",
@@ -165,6 +166,8 @@ class RandomInputs(TorchDispatchMode):
         if inside and name in _NOISE:
             if isinstance(out, Tensor) and out.is_floating_point():
                 out.fill_(_MEAN)
+        elif inside and name in _UNSET and not out.is_quantized:
+            out.zero_()  # whatever lies in memory would differ from run to run
         elif not inside and name in _CONSTANT and self._random_inputs and out.is_floating_point():
             out.copy_(torch.randn(out.shape, generator=self._generator))
         return out
