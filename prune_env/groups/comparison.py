@@ -20,8 +20,8 @@ def differs(wanted: Tensor, got: Tensor, precise: bool, scale: Tensor | None = N
         wanted: The reference.
         got: A tensor of the same shape.
         precise: Whether both were computed in double precision; else single precision is assumed.
-        scale: How much each element varies with the network's weights; by default its own size. Noise of rounding
-            apart, differences are measured by it.
+        scale: How much each element varies with the network's weights: what differences are measured by, but for
+            rounding. By default an element's own size, and for elements near zero that of its neighbours.
     """
     if wanted.shape != got.shape or wanted.dtype != got.dtype:
         return True
@@ -34,14 +34,15 @@ def differs(wanted: Tensor, got: Tensor, precise: bool, scale: Tensor | None = N
     if scale is None and bool((distance <= _RELATIVE[precise] * size).all()):
         return False
     finite = distance.isfinite()
-    rounding = _RELATIVE[precise] * (1.0 if scale is None else 1e-5)
-    tolerance = rounding * size + (0.0 if scale is None else _RELATIVE[precise] * scale)
-    tolerance += _ABSOLUTE[precise] * typical(size[finite])
+    if scale is None:
+        tolerance = _RELATIVE[precise] * size + _ABSOLUTE[precise] * max(_small(size[finite]), 1e-3)
+    else:
+        tolerance = 1e-5 * _RELATIVE[precise] * size + _RELATIVE[precise] * scale + _ABSOLUTE[precise] * _small(scale)
     same = (wanted == got) | (wanted.isnan() & got.isnan())
     return not bool((same | (finite & (distance <= tolerance))).all())
 
 
-def typical(size: Tensor) -> float:
-    """The size of a small but not accidentally small element: neither a huge mask nor a zero moves it."""
+def _small(size: Tensor) -> float:
+    """The size of a small, but not accidentally small element: neither a huge mask nor a zero moves it."""
     size = size[size > 0]
-    return min(max(float(size.kthvalue(1 + len(size) // 20)[0]), 1e-3), 1e3) if len(size) else 1e-3
+    return min(float(size.kthvalue(1 + len(size) // 10)[0]), 1e3) if len(size) else 0.0

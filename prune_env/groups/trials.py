@@ -78,7 +78,9 @@ class DryCut:
             InfiniteError: If values stop being finite; `suspects` holds the groups where that begins.
         """
         self.suspects = set()
-        keep = {g.name: self._keep(g, widths.get(g.name), seed, i) for i, g in enumerate(self._subject.groups)}
+        keep = {
+            g.name: self._keep(g, widths.get(g.name), seed, i, thorough) for i, g in enumerate(self._subject.groups)
+        }
         self._kept = {name: int(mask.sum()) for name, mask in keep.items() if not mask.all()}
         try:
             return self._try(keep, seed, thorough)
@@ -101,18 +103,26 @@ class DryCut:
         return [g.name for g in self._subject.groups if g.name in names and self.least[g.name] >= g.channels]
 
     # ------------------------------------------------------------------ one trial
-    def _keep(self, group: Group, width: Width | None, seed: int, number: int) -> np.ndarray:
+    def _keep(self, group: Group, width: Width | None, seed: int, number: int, thorough: bool) -> np.ndarray:
         """Which channels stay, bool [C]."""
         keep = np.ones(group.channels, dtype=bool)
         least = min(self.least[group.name], group.channels)
         if width is not None and least < group.channels:
             random = np.random.default_rng([seed, number])
-            stay = {
-                "random": int(random.integers(least, group.channels)),
-                "half": max(least, group.channels // 2),
-                "least": least,
-            }[width]
-            keep[random.permutation(group.channels)[stay:]] = False
+            half = max(least, group.channels // 2)
+            order = (
+                np.random.default_rng(number).permutation(group.channels)
+                if thorough
+                else random.permutation(group.channels)
+            )
+            stay = order[:half]
+            if width == "least":
+                stay = random.permutation(group.channels)[:least]
+            elif width == "random":  # in thorough trials every channel goes once, here or with the other half
+                most = max(least, group.channels - half) if thorough else group.channels - 1
+                stay = order[group.channels - int(random.integers(least, most + 1)) :]
+            keep[:] = False
+            keep[stay] = True
         return keep
 
     def _try(self, keep: Keep, seed: int, thorough: bool) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from prune_env.groups.tracing.propagation import Trace, copied
 
@@ -30,7 +32,7 @@ def both_modes(model: nn.Module, trace: Trace) -> Trace:
 
 
 def _in_training(trace: Trace, freeze: bool) -> Trace:
-    """A trace in training mode, which leaves the model in evaluation mode."""
+    """A trace in training mode, which leaves the model in evaluation mode, its buffers as they were."""
 
     def run(model: nn.Module) -> Any:
         model.train()
@@ -39,8 +41,23 @@ def _in_training(trace: Trace, freeze: bool) -> Trace:
                 if isinstance(module, nn.modules.batchnorm._NormBase):
                     module.eval()
         try:
-            return trace(model)
+            with _copied_buffers(model):
+                return trace(model)
         finally:
             model.eval()
 
     return run
+
+
+@contextmanager
+def _copied_buffers(model: nn.Module) -> Iterator[None]:
+    """Training changes copies: a backward pass may still need what evaluation has read."""
+    held = [(m._buffers, name, b) for m in model.modules() for name, b in m._buffers.items() if b is not None]
+    copies: dict[int, Tensor] = {id(b): b.clone() for _, _, b in held}
+    for buffers, name, buffer in held:
+        buffers[name] = copies[id(buffer)]
+    try:
+        yield
+    finally:
+        for buffers, name, buffer in held:
+            buffers[name] = buffer
