@@ -22,7 +22,7 @@ def refresher(module: nn.Module) -> Refresh | None:
     Made while the module is dense: whether a convolution is depthwise cannot be told any more from one that is cut.
     """
     if isinstance(module, _CONVOLUTION):
-        depthwise = module.groups > 1 and module.in_channels == module.groups and not module.transposed
+        depthwise = module.groups > 1 and module.in_channels == module.groups
         read: Callable[[Any], Sizes] = partial(
             _convolution, multiplier=module.out_channels // module.in_channels if depthwise else 0
         )
@@ -47,7 +47,7 @@ def weight_of(module: nn.Module) -> nn.Parameter:
 def _convolution(module: nn.Module, multiplier: int) -> Sizes:
     """`multiplier` filters for each channel of a depthwise convolution; 0 for any other."""
     one, other = weight_of(module).shape[:2]
-    groups: Any = one // multiplier if multiplier else module.groups
+    groups: Any = one // (1 if module.transposed else multiplier) if multiplier else module.groups
     if module.transposed:
         return {"in_channels": one, "out_channels": other * groups, "groups": groups}
     return {"out_channels": one, "in_channels": other * groups, "groups": groups}

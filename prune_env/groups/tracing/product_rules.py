@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from prune_env.groups.tracing.labels import POSITION, Dim, Dims, size_of
 from prune_env.groups.tracing.rule_context import Arguments, RuleContext, broadcast, joined, locked_along
 
-_GROUPED = "it passes a grouped transposed convolution"
+_FILTERS = "every channel has this number of filters"
 _SHARED = "several heads of queries share one of keys and values"
 
 
@@ -64,14 +65,23 @@ def convolution(p: RuleContext, a: Arguments, out: Tensor) -> Dims:
 
 
 def _in_groups(p: RuleContext, inputs: Dim, w: Dims, a: Arguments) -> Dim:
-    """Output channels of a convolution in several groups."""
-    groups, (outputs, per_group) = a["groups"], a["weight"].shape[:2]
+    """Output channels of a convolution in several groups, each of which loses the same positions.
+
+    The weight is [outputs, inputs / groups, ...], or [inputs, outputs / groups, ...] if the convolution is transposed.
+    """
+    groups, (large, per_group) = a["groups"], a["weight"].shape[:2]
+    x = p.ledger.flat(inputs)
+    if a["transposed"] and large == groups:  # depthwise: a channel is the same as its own filters
+        p.ledger.lock([w[1]], _FILTERS)
+        return (p.ledger.flat(p.ledger.same(w[0], inputs)).repeat(per_group),)
     if a["transposed"]:
-        p.ledger.lock([inputs, *w[:2]], _GROUPED)
-        return p.ledger.fixed(per_group * groups, _GROUPED)
-    if per_group == 1:  # depthwise: a channel is the same as its own filters
-        return p.ledger.same(w[0], (p.ledger.flat(inputs).repeat(outputs // groups),))
-    tied = p.ledger.tie(p.ledger.flat(inputs), groups)  # every group loses the same positions
+        p.ledger.same(p.ledger.tie(x, groups), w[0])
+        p.sums([w[0]])
+        p.consumes(a["weight"], [w[0]])
+        return (np.tile(p.ledger.flat(w[1]), groups),)
+    if per_group == 1:  # depthwise
+        return p.ledger.same(w[0], (x.repeat(large // groups),))
+    tied = p.ledger.tie(x, groups)
     p.ledger.same((tied[0][:per_group],), w[1])
     p.sums([tied])
     p.consumes(a["weight"], [w[1]])
