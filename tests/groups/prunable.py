@@ -96,7 +96,6 @@ PRUNABLE = [
         net(lambda s, x: s.b(s.n(s.a(x))), a=conv(2, 6), n=of(nn.ConvTranspose2d, 6, 12, 2, groups=6), b=conv(12, 3)),
         IMAGE,
         ANB,
-        IO | {"n": "number of filters"},
     ),
     _norm("batch norm", of(nn.BatchNorm2d, 6), exact=True),
     _norm("instance norm", of(nn.InstanceNorm2d, 6, affine=True), exact=True),

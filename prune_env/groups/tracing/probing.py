@@ -130,6 +130,7 @@ class _Probe:
     def __init__(self, func: torch._ops.OpOverload, leaves: Sequence[Any], structure: Any, live: Sequence[Slot]):
         self._func, self._leaves, self._structure, self._live = func, leaves, structure, live
         self._at = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+        self._numbered = not all(_is_float(leaves[i]) or leaves[i].dtype == torch.bool for i in self._at)
         self._random = torch.Generator().manual_seed(0)
         self._draws: list[tuple[list[Tensor], list[Tensor]]] = []
         for double in (True, False):
@@ -196,9 +197,14 @@ class _Probe:
         outputs = self._answering(slots, n)
         if not outputs:
             return None
-        orders = [torch.arange(n).roll(1), torch.randperm(n, generator=self._random)]
-        picks = [torch.cat([orders[1], orders[0][:1]]), orders[1][: n - 1]]
-        if not all(self._follows(slots, outputs, order) for order in orders) or not self._reacts(outputs, orders[0]):
+        exchange = torch.arange(n)
+        exchange[:2] = exchange[:2].flip(0)
+        orders = [torch.arange(n).roll(1), exchange]  # all other orders are made of these two
+        some = torch.randperm(n, generator=self._random)
+        picks = [torch.cat([some, some[:1]])]
+        if not self._numbered:  # numbers may point to what is not there any more
+            picks.append(some[: n - 1])
+        if not all(self._follows(slots, outputs, order) for order in orders) or not self._reacts(outputs, exchange):
             return None
         coupled = not all(self._follows(slots, outputs, pick) for pick in picks)
         if coupled and not all(self._stays_finite(slots, pick) for pick in picks):
