@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from prune_env.dense.loop import Evaluation, EvaluationCallback, train_dense
 from prune_env.dense.train_state import State, TrainState
+from prune_env.importance import ImportanceConfig, RegularizerConfig
 from prune_env.parallel import one_thread
 from prune_env.provenance import code_digest, source_digest
 from prune_env.storage import cache_folder, canonical_json, config_hash, write_atomically
@@ -28,7 +29,7 @@ from prune_env.targets import Target, make_target
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 """Folder of the checkpoints that ship with the package."""
-_FORMAT = 1
+_FORMAT = 2
 # The code that decides what a dense network becomes: when it changes, cached networks are trained again.
 _CODE = ("groups", "importance", "targets", "training.py", "dense/loop.py", "dense/train_state.py")
 _VERSIONS = ("torch", "code")
@@ -44,14 +45,16 @@ class CheckpointSpec:
         options: Its options.
         seed: Of initialisation and batch order.
         protect: Components and groups that are locked.
-        regularise: Whether the cosine-L1 schedule runs.
+        importance: Constants of importance, which dense training measures.
+        regularizer: The cosine-L1 term of dense training.
     """
 
     target: str
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     protect: tuple[str, ...] = ()
-    regularise: bool = True
+    importance: ImportanceConfig = field(default_factory=ImportanceConfig)
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
 
     def make_target(self) -> Target:
         """The target that the checkpoint belongs to."""
@@ -63,7 +66,7 @@ def fresh_train_state(
 ) -> TrainState:
     """A freshly initialised model with its groups, optimizers and observers."""
     generator = generator or torch.Generator().manual_seed(spec.seed)
-    return TrainState.fresh(target or spec.make_target(), generator, spec.protect, spec.regularise)
+    return TrainState.fresh(target or spec.make_target(), generator, spec.protect, spec.importance, spec.regularizer)
 
 
 @one_thread()
@@ -166,7 +169,8 @@ def _settings(spec: CheckpointSpec, target: Target) -> dict[str, Any]:
         "settings": target.settings(),
         "seed": spec.seed,
         "protect": sorted(spec.protect),
-        "regularise": spec.regularise,
+        "importance": asdict(spec.importance),
+        "regularizer": asdict(spec.regularizer),
         "torch": torch.__version__,
         "code": [code_digest(*(f"prune_env/{part}" for part in _CODE)), source_digest(type(target))],
     }

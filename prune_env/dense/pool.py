@@ -32,18 +32,13 @@ class Network:
         train_state = self.train_state
         target = train_state.target
         self.cost = CostModel(train_state.model, train_state.surgeon.grouping, target.deploy, target.idle)
-        self._snapshot = train_state.surgeon.snapshot()
-        self._tracker = train_state.tracker.state_dict()
-        self._step = train_state.schedule.step
+        self._dense = train_state.snapshot()
         self._scale: dict[Split, tuple[float, float]] = {}
         self.score_scale("validation")
 
     def restore(self) -> None:
         """Make the network dense again, with the optimizer state and the importance that it had."""
-        self.train_state.surgeon.restore(self._snapshot)
-        self.train_state.tracker.load_state_dict(self._tracker)
-        self.train_state.schedule.step = self._step
-        self.train_state.schedule.bind()
+        self.train_state.restore(self._dense)
 
     @one_thread()
     def score_scale(self, split: Split) -> tuple[float, float]:

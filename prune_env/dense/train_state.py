@@ -9,16 +9,26 @@ import torch
 from torch import Tensor
 
 from prune_env.groups import Surgeon, discover
-from prune_env.importance import CosineL1, ImportanceTracker
+from prune_env.groups.surgery import Snapshot
+from prune_env.importance import CosineL1, ImportanceConfig, ImportanceTracker, RegularizerConfig
 from prune_env.targets import Target
 from prune_env.training import Observer
 
 State = dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What `TrainState.snapshot` remembers: surgeon (model, optimizers, present channels), tracker and schedule."""
+
+    surgeon: Snapshot
+    tracker: State
+    step: int
+
+
 @dataclass
 class TrainState:
-    """A model with everything that trains, measures and cuts it."""
+    """A model with everything that trains, measures and cuts it, on one device."""
 
     target: Target
     model: torch.nn.Module
@@ -26,13 +36,25 @@ class TrainState:
     surgeon: Surgeon
     tracker: ImportanceTracker
     observers: list[Observer]
-    schedule: CosineL1
+    regularizer: CosineL1
 
     @classmethod
     def fresh(
-        cls, target: Target, generator: torch.Generator, protect: Sequence[str] = (), regularise: bool = True
+        cls,
+        target: Target,
+        generator: torch.Generator,
+        protect: Sequence[str] = (),
+        importance: ImportanceConfig | None = None,
+        regularizer: RegularizerConfig | None = None,
     ) -> TrainState:
         """A freshly initialised model with its groups, optimizers and observers.
+
+        Args:
+            target: What to build.
+            generator: Draws the initial weights.
+            protect: Components and groups that are locked.
+            importance: Constants of importance; all registered measures are tracked.
+            regularizer: The cosine-L1 term.
 
         Raises:
             ValueError: If the model has no group that can be pruned.
@@ -44,14 +66,25 @@ class TrainState:
             raise ValueError(f"{type(target).__name__} has no group that can be pruned ({reasons})")
         optimizers = target.optimizers(model)
         surgeon = Surgeon(model, grouping, optimizers, target.target_networks(model))
-        tracker = ImportanceTracker(surgeon)
-        schedule = CosineL1(surgeon, target.steps_per_epoch)
+        tracker = ImportanceTracker(surgeon, importance)
+        l1 = CosineL1(surgeon, target.steps_per_epoch, regularizer)
         # The regularisation comes first: importance is measured on the gradient of the total loss.
-        observers: list[Observer] = [schedule, tracker] if regularise else [tracker]
-        return cls(target, model, optimizers, surgeon, tracker, observers, schedule)
+        observers: list[Observer] = [l1, tracker] if l1.config.enabled else [tracker]
+        return cls(target, model, optimizers, surgeon, tracker, observers, l1)
+
+    def snapshot(self) -> Memory:
+        """A copy of everything that training and cutting change, in memory."""
+        return Memory(self.surgeon.snapshot(), self.tracker.state_dict(), self.regularizer.step)
+
+    def restore(self, memory: Memory) -> None:
+        """Put back, bit for bit, what `snapshot` remembered."""
+        self.surgeon.restore(memory.surgeon)
+        self.tracker.load_state_dict(memory.tracker)
+        self.regularizer.step = memory.step
+        self.regularizer.bind()
 
     def state(self) -> State:
-        """A copy of all that training changes."""
+        """A copy of all that training changes, as tensors by name, for files."""
         state = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for i, (_, network) in enumerate(self.surgeon.target_networks):
             state |= {f"target_network.{i}.{name}": tensor for name, tensor in network.state_dict().items()}
@@ -60,7 +93,7 @@ class TrainState:
                 for key, value in values.items():
                     state[f"optimizer.{i}.{p}.{key}"] = torch.as_tensor(value)
         state |= {f"tracker.{name}": tensor for name, tensor in self.tracker.state_dict().items()}
-        state["schedule.step"] = torch.tensor(self.schedule.step)
+        state["regularizer.step"] = torch.tensor(self.regularizer.step)
         return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
 
     def load(self, state: State) -> None:
@@ -75,7 +108,7 @@ class TrainState:
                 values.setdefault(int(parameter), {})[name] = tensor
             optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})
         self.tracker.load_state_dict(part(state, "tracker."))
-        self.schedule.step = int(state["schedule.step"])
+        self.regularizer.step = int(state["regularizer.step"])
 
 
 def part(state: Mapping[str, Tensor], prefix: str) -> State:

@@ -146,11 +146,7 @@ class Episode:
             seed: Of the trial's own batches: nobody sees those of the real round.
         """
         train_state, generator, batches = self.network.train_state, self.generator, self._batches
-        snapshot, tracker, step = (
-            train_state.surgeon.snapshot(),
-            train_state.tracker.state_dict(),
-            train_state.schedule.step,
-        )
+        memory = train_state.snapshot()
         self.evaluations += 1
         self.generator = torch.Generator().manual_seed(seed)
         self._batches = train_state.target.batches(self.generator)
@@ -158,10 +154,7 @@ class Episode:
             self._cut(self.widths_for(ratios))
             return self._train_and_score()
         finally:
-            train_state.surgeon.restore(snapshot)
-            train_state.tracker.load_state_dict(tracker)
-            train_state.schedule.step = step
-            train_state.schedule.bind()
+            train_state.restore(memory)
             self.generator, self._batches = generator, batches
 
     def _cut(self, widths: np.ndarray) -> None:

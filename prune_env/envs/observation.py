@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
-from prune_env.importance import MEASURES, ChannelSums, ImportanceTracker, group_means
+from prune_env.importance import PAPER_MEASURES, ChannelSums, ImportanceTracker, group_means
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,11 @@ def observe(
     """
     surgeon = tracker.surgeon
     groups = len(surgeon.grouping)
-    values: dict[str, np.ndarray] = dict(zip(MEASURES, _log10(tracker.groups()), strict=True))
+    values: dict[str, np.ndarray] = dict(zip(PAPER_MEASURES, _log10(tracker.groups()), strict=True))
     if len(columns) > len(IMPORTANCE_COLUMNS):
         sums = ChannelSums(surgeon)
-        with torch.no_grad():
-            weights = [p.detach() for p in sums.parameters]
-            table = torch.stack([sums.sum(weights, "absolute"), sums.sum(weights, "square"), sums.counts])
+        weights = sums.parameters
+        table = torch.stack([sums.sum(weights, "absolute"), sums.sum(weights, "square"), sums.counts])
         widths = surgeon.widths
         absolute, square, size = (table @ group_means(surgeon).T) * widths  # sums over each group, [G]
         values |= {

@@ -1,21 +1,24 @@
-"""How much it matters: measures, their tracker, the cosine-L1 schedule, and channel criteria."""
+"""How important groups and channels are: measures, their tracker, cosine-L1 regularisation, and channel criteria."""
 
 from prune_env.importance.channels import ChannelSums, group_means
+from prune_env.importance.config import ImportanceConfig, RegularizerConfig
 from prune_env.importance.criteria import CRITERIA, Criterion
-from prune_env.importance.measures import MEASURES, bayes_importance, gamma_update
-from prune_env.importance.regularizer import CosineL1, CosineSchedule
-from prune_env.importance.tracker import STATISTICS, ImportanceTracker
+from prune_env.importance.measures import MEASURES, PAPER_MEASURES, STATISTICS, Measure, register_measure
+from prune_env.importance.regularizer import CosineL1
+from prune_env.importance.tracker import ImportanceTracker
 
 __all__ = [
     "CRITERIA",
     "MEASURES",
+    "PAPER_MEASURES",
     "STATISTICS",
     "ChannelSums",
     "CosineL1",
-    "CosineSchedule",
     "Criterion",
+    "ImportanceConfig",
     "ImportanceTracker",
-    "bayes_importance",
-    "gamma_update",
+    "Measure",
+    "RegularizerConfig",
     "group_means",
+    "register_measure",
 ]

@@ -1,25 +1,34 @@
 """Sums over everything that belongs to a channel: the one reduction behind measures, criteria and observations.
 
-Letters: G groups, W present channels of all groups, flat in group order.
+Letters: G groups, W present channels of all groups, flat in group order, R rows of all tensors together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import reduce
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors as flatten
 
 from prune_env.groups import Surgeon
+from prune_env.importance.measures import STATISTICS
 
-Scope = Literal["root", "group"]
 Power = Literal["signed", "absolute", "square"]
 
 # Below this many entries the cost is that of calling torch, so all tensors are reduced in one call; above it the cost
 # is that of reading memory, so every tensor is reduced where it lies.
 _ONE_CALL_ENTRIES = 2**17
+# What is summed for a statistic: a power of the gradient, or of gradient x weight.
+_SUMMED: dict[str, tuple[bool, Power]] = {
+    "mean_abs": (False, "absolute"),
+    "mean_square": (False, "square"),
+    "weighted_abs": (True, "signed"),
+    "weighted_square": (True, "square"),
+}
 
 
 class ChannelSums:
@@ -27,81 +36,121 @@ class ChannelSums:
 
     The tensors are those that a group's channels reach: with scope "root" the root layer's weight and bias, as the
     paper's Table 2 counts them; with scope "group" every slice of the group, normalisation and consumers included.
-    After surgery, make a new one.
+    After surgery, make a new one. Everything is on the parameters' device.
+
+    Args:
+        surgeon: Holds the model and its groups.
+        scope: "root" or "group".
+        only: Identities (`id`) of the parameters to count; by default all.
 
     Attributes:
         parameters: The parameters in reach; tensors that are summed have their shapes and come in this order.
-        counts: Entries that a channel has in them, float [W].
     """
 
-    def __init__(self, surgeon: Surgeon, scope: Scope = "root"):
+    def __init__(self, surgeon: Surgeon, scope: str = "root", only: Collection[int] | None = None):
         self.width = len(surgeon.present)
         named = dict(surgeon.model.named_parameters(remove_duplicate=False))
-        position = torch.full(
-            (int(surgeon.grouping.widths.sum()) + 1,), self.width
-        )  # rows of no channel: a spare place
-        position[surgeon.present] = torch.arange(self.width)
-        keys = reach(surgeon, scope)
+        keys = [key for key in reach(surgeon, scope) if only is None or id(named[key[0]]) in only]
         self.parameters: list[nn.Parameter] = [named[name] for name, _ in keys]
         self._dims = [dim for _, dim in keys]
-        self._index = torch.cat([position[surgeon.owner(*key)] for key in keys])
+        placed = self.parameters or list(surgeon.model.parameters())
+        self.device, self.dtype = placed[0].device, reduce(torch.promote_types, [p.dtype for p in placed])
+        position = torch.full((int(surgeon.grouping.widths.sum()) + 1,), self.width)  # of no channel: a spare place
+        position[surgeon.present] = torch.arange(self.width)
+        owners = [position[surgeon.owner(*key)] for key in keys]
+        self._index = torch.cat([*owners, position[:0]]).to(self.device)
         sizes = [p.numel() for p in self.parameters]
         rows = [p.shape[dim] for p, dim in zip(self.parameters, self._dims, strict=True)]
-        self._one_call = sum(sizes) <= _ONE_CALL_ENTRIES
+        ends = np.cumsum(rows)
+        self._rows_of = [slice(end - count, end) for count, end in zip(rows, ends, strict=True)]
+        on_cpu = self.device.type == "cpu" and self.dtype in (torch.float32, torch.float64)
+        self._one_call = on_cpu and sum(sizes) <= _ONE_CALL_ENTRIES
         lengths = np.repeat([size // n for size, n in zip(sizes, rows, strict=True)], rows)
-        self._starts = np.concatenate([[0], lengths.cumsum()[:-1]])
-        self._scratch = torch.empty(0 if self._one_call else max(sizes))
-        self.counts = self.sum([torch.ones_like(p) for p in self.parameters], "signed")
+        self._starts = np.cumsum([0, *lengths[:-1]])
+        self._scratch = self._empty(sum(sizes) if self._one_call else max(sizes, default=0))
+        self._product = self._empty(self._scratch.numel())
+        self._reduced = self._empty(len(STATISTICS), sum(rows)).zero_()
 
+    def _empty(self, *shape: int) -> Tensor:
+        return torch.empty(shape, dtype=self.dtype, device=self.device)
+
+    @property
+    @torch.no_grad()
+    def counts(self) -> Tensor:
+        """Entries that a channel has, [W]."""
+        return self.sum([torch.ones_like(p) for p in self.parameters], "signed")
+
+    @torch.no_grad()
     def sum(self, tensors: Sequence[Tensor], power: Power) -> Tensor:
         """Sum x, |x| or x^2 over each channel, [W]."""
-        rows = self._rows(tensors)
+        row = self._empty(1, len(self._index))
+        self._reduce(self._views(tensors), [(row[0], power)])
+        return self._to_channels(row)[0]
+
+    @torch.no_grad()
+    def gradient_sums(self, gradients: Sequence[Tensor], statistics: Collection[str] = tuple(STATISTICS)) -> Tensor:
+        """Sums of |g|, g^2, w g and (w g)^2 over each channel, [4, W], in the order of `STATISTICS`.
+
+        Args:
+            gradients: One for each of `parameters`.
+            statistics: Which are computed; the others are zero. There are always four rows: what follows must not
+                depend on how many are asked for, not even in the last bit.
+        """
+        wanted = [
+            (row, *_SUMMED[name]) for row, name in zip(self._reduced, STATISTICS, strict=True) if name in statistics
+        ]
+        plain, weighted = ([(row, power) for row, w, power in wanted if w is side] for side in (False, True))
+        weights = self._views(self.parameters) if weighted else ()
+        self._reduce(self._views(gradients), plain, weights, weighted)
+        return self._to_channels(self._reduced)
+
+    def _views(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Each tensor with its channel dimension first; one flat tensor of all where they are reduced in one call."""
+        rows = [t if dim == 0 else t.transpose(0, dim).contiguous() for t, dim in zip(tensors, self._dims, strict=True)]
+        return [flatten(rows)] if self._one_call and rows else rows
+
+    def _reduce(
+        self, views: Sequence[Tensor], plain: _Jobs, weights: Sequence[Tensor] = (), weighted: _Jobs = ()
+    ) -> None:
+        """Write the sums of each view's rows, and of each view times its weight, to where the jobs say."""
+        for i, view in enumerate(views):
+            self._reduce_rows(view, plain, i)
+            if weighted:
+                product = torch.mul(view, weights[i], out=self._product[: view.numel()].view_as(view))
+                self._reduce_rows(product, weighted, i)
+
+    def _reduce_rows(self, rows: Tensor, jobs: _Jobs, i: int) -> None:
         if self._one_call:
-            return self._to_channels(_segments(torch.cat([r.reshape(-1) for r in rows]), power, self._starts))
-        return self._to_channels(torch.cat([self._reduce(r, power) for r in rows]))
-
-    def gradient_sums(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Sums of |g|, g^2, w g and (w g)^2 over each channel, [4, W]."""
-        rows, weights = self._rows(gradients), self._rows([p.detach() for p in self.parameters])
-        if self._one_call:
-            flat, weight = (torch.cat([r.reshape(-1) for r in side]) for side in (rows, weights))
-            product = flat * weight
-            powers: tuple[Power, ...] = ("absolute", "square", "signed", "square")
-            parts = zip((flat, flat, product, product), powers, strict=True)
-            return torch.stack([self._to_channels(_segments(x, power, self._starts)) for x, power in parts])
-        reduced: list[list[Tensor]] = [[], [], [], []]
-        for gradient, weight in zip(rows, weights, strict=True):
-            reduced[0].append(self._reduce(gradient, "absolute"))
-            reduced[1].append(self._reduce(gradient, "square"))
-            product = torch.mul(gradient, weight, out=self._scratch[: gradient.numel()].view_as(gradient))
-            reduced[2].append(self._reduce(product, "signed"))
-            reduced[3].append(self._reduce(product, "square"))
-        return torch.stack([self._to_channels(torch.cat(rows)) for rows in reduced])
-
-    def _rows(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Each tensor with its channel dimension first."""
-        return [t if dim == 0 else t.transpose(0, dim).contiguous() for t, dim in zip(tensors, self._dims, strict=True)]
-
-    def _reduce(self, tensor: Tensor, power: Power) -> Tensor:
-        """Reduce all dimensions but the first; fresh memory for a large temporary would cost more than the sum."""
-        rows = tensor.flatten(1) if tensor.dim() > 1 else tensor.unsqueeze(1)
-        if power == "square":
-            return torch.linalg.vector_norm(rows, 2, dim=1).square_()
-        if power == "absolute":
-            rows = torch.abs(rows, out=self._scratch[: rows.numel()].view_as(rows))
-        return rows.sum(1)
+            flat, scratch = rows.numpy(), self._scratch.numpy()
+            for row, power in jobs:
+                np.add.reduceat(_POWERS[power](flat, scratch), self._starts, out=row.numpy())
+            return
+        rows = rows.flatten(1) if rows.dim() > 1 else rows.unsqueeze(1)
+        for row, power in jobs:
+            out = row[self._rows_of[i]]
+            if power == "square":
+                torch.linalg.vector_norm(rows, 2, dim=1, out=out).square_()
+            elif power == "absolute":
+                torch.sum(torch.abs(rows, out=self._scratch[: rows.numel()].view_as(rows)), 1, out=out)
+            else:
+                torch.sum(rows, 1, out=out)
 
     def _to_channels(self, rows: Tensor) -> Tensor:
-        return torch.zeros(self.width + 1).index_add_(0, self._index, rows)[: self.width]
+        sums = torch.zeros(len(rows), self.width + 1, dtype=self.dtype, device=self.device)
+        return sums.index_add_(1, self._index, rows)[:, : self.width]
 
 
-def _segments(flat: Tensor, power: Power, starts: np.ndarray) -> Tensor:
-    """Sum x, |x| or x^2 over the segments of a flat tensor that begin at `starts`."""
-    flat = flat.abs() if power == "absolute" else flat * flat if power == "square" else flat
-    return torch.from_numpy(np.add.reduceat(flat.numpy(), starts))
+_Jobs = Sequence[tuple[Tensor, Power]]
+"""Where the sum of each row goes, [R], and of which power."""
+
+_POWERS: dict[Power, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "signed": lambda x, out: x,
+    "absolute": lambda x, out: np.abs(x, out=out),
+    "square": lambda x, out: np.multiply(x, x, out=out),
+}
 
 
-def reach(surgeon: Surgeon, scope: Scope) -> list[tuple[str, int]]:
+def reach(surgeon: Surgeon, scope: str) -> list[tuple[str, int]]:
     """The (parameter, dimension) pairs that a scope takes in, once each: several groups may share one."""
     parameters = {name for name, _ in surgeon.model.named_parameters(remove_duplicate=False)}
     slices = [s for group in surgeon.grouping.groups for s in (group.root_slices if scope == "root" else group.slices)]

@@ -66,5 +66,4 @@ CRITERIA: dict[str, Criterion] = {
 
 def _weights(surgeon: Surgeon, power: Power) -> Tensor:
     sums = ChannelSums(surgeon)
-    with torch.no_grad():
-        return sums.sum([p.detach() for p in sums.parameters], power)
+    return sums.sum(sums.parameters, power)

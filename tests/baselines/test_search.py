@@ -27,7 +27,7 @@ def state_of(train_state, episode):
             "model": train_state.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in train_state.optimizers],
             "tracker": train_state.tracker.state_dict(),
-            "schedule": train_state.schedule.step,
+            "regularizer": train_state.regularizer.step,
             "present": train_state.surgeon.present,
             "random": episode.generator.get_state(),
             "modes": [module.training for module in train_state.model.modules()],

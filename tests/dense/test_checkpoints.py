@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from prune_env.dense import CheckpointSpec, checkpoints, export_checkpoint, identify, is_cached, load_checkpoint
+from prune_env.importance import ImportanceConfig, RegularizerConfig
 from prune_env.storage import cache_folder, write_atomically
 
 SPEC = CheckpointSpec("autoencoder", {"latent_dim": 4, "dense_steps": 30}, seed=1)
@@ -35,7 +36,7 @@ def test_a_loaded_checkpoint_equals_the_trained_one(cache):
     assert is_cached(SPEC)
     loaded = load_checkpoint(SPEC)
     assert equal(trained, loaded)
-    assert loaded.schedule.step == trained.schedule.step == 30
+    assert loaded.regularizer.step == trained.regularizer.step == 30
     assert loaded.optimizers[0].param_groups[0]["lr"] == loaded.target.final_learning_rate
 
 
@@ -44,7 +45,12 @@ def test_what_makes_a_checkpoint_is_in_its_hash(cache):
     for other in (
         CheckpointSpec("autoencoder", {"latent_dim": 4, "dense_steps": 30}, seed=2),
         CheckpointSpec("autoencoder", {"latent_dim": 5, "dense_steps": 30}, seed=1),
-        CheckpointSpec("autoencoder", {"latent_dim": 4, "dense_steps": 30}, seed=1, regularise=False),
+        CheckpointSpec(
+            "autoencoder", {"latent_dim": 4, "dense_steps": 30}, seed=1, regularizer=RegularizerConfig(enabled=False)
+        ),
+        CheckpointSpec(
+            "autoencoder", {"latent_dim": 4, "dense_steps": 30}, seed=1, importance=ImportanceConfig(eta=2.0)
+        ),
         CheckpointSpec("autoencoder", {"latent_dim": 4, "dense_steps": 30, "learning_rate": 2e-3}, seed=1),
     ):
         assert not is_cached(other)

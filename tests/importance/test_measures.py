@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from prune_env.importance import ImportanceTracker, bayes_importance, gamma_update
+from prune_env.importance import MEASURES, ImportanceConfig, ImportanceTracker
 
 A_WEIGHT = [[1.0, -2.0, 3.0], [0.0, 0.0, 4.0]]
 A_BIAS = [-2.0, 0.0]
@@ -31,41 +31,49 @@ def measure(tracker, surgeon, times=1):
         tracker.after_step()
 
 
-def test_gamma_update_by_hand():
-    alpha, beta = gamma_update(1.0, torch.tensor([1.0, 1.0]), torch.tensor([2.0, 0.0]), kappa=0.25, eta=4.0)
-    assert alpha == 1.25
-    assert beta.tolist() == [1.0 + 0.25 * 2.0 / 4.0, 1.0]
+def bayes(name, energies, fisher=0.0, **config):
+    """Value after each energy, and what is remembered at the end."""
+    measure, config = MEASURES[name], ImportanceConfig(**config)
+    state = measure.initial_state(1, torch.device("cpu"))
+    values = []
+    for energy in energies:
+        statistics = {"mean_abs": torch.tensor([energy]), "mean_square": torch.tensor([fisher])}
+        values.append(measure.value(statistics, state, config).item())
+    return values, state
 
 
-@pytest.mark.parametrize(("variant", "mu"), [("literal", 1.5 / 3.0), ("corrected", 3.0 / 1.5)])
-def test_bayes_by_hand(variant, mu):
-    value = bayes_importance(1.5, torch.tensor([3.0]), torch.tensor([0.2]), variant)
-    assert value.item() == pytest.approx(math.log(1 + mu) * 1.2, rel=1e-6)
+def test_posterior_by_hand():
+    _, state = bayes("bayes", [2.0, 0.0], kappa=0.25, eta=4.0)
+    assert state["alpha"].item() == 1.5
+    assert state["beta"].tolist() == [1.0 + 0.25 * 2.0 / 4.0]
+
+
+@pytest.mark.parametrize(("name", "mu"), [("bayes", 1.5 / 3.0), ("bayes_corrected", 3.0 / 1.5)])
+def test_bayes_by_hand(name, mu):
+    (value,), _ = bayes(name, [4.0], fisher=0.2, kappa=0.5)
+    assert value == pytest.approx(math.log(1 + mu) * 1.2, rel=1e-6)
 
 
 def test_signs_of_the_two_variants():
     """The literal importance falls as gradient energy rises, the corrected one rises."""
-    fisher = torch.zeros(1)
-    literal, corrected = [], []
-    for energy in (0.1, 1.0, 10.0):
-        alpha, beta = gamma_update(1.0, torch.ones(1), torch.tensor([energy]))
-        literal.append(bayes_importance(alpha, beta, fisher, "literal").item())
-        corrected.append(bayes_importance(alpha, beta, fisher, "corrected").item())
+    literal, corrected = (
+        [bayes(name, [energy])[0][0] for energy in (0.1, 1.0, 10.0)] for name in ("bayes", "bayes_corrected")
+    )
     assert literal == sorted(literal, reverse=True)
     assert corrected == sorted(corrected)
 
 
-@pytest.mark.parametrize("variant", ["literal", "corrected"])
-def test_first_step_of_the_tracker_by_hand(tiny, set_gradients, variant):
+@pytest.mark.parametrize("name", ["bayes", "bayes_corrected"])
+def test_first_step_of_the_tracker_by_hand(tiny, set_gradients, name):
     set_gradients(tiny, A_WEIGHT, A_BIAS, B_WEIGHT, B_BIAS)
-    tracker = ImportanceTracker(tiny, variant=variant)
+    tracker = ImportanceTracker(tiny)
     measure(tracker, tiny)
-    gradient, fisher, bayes = tracker.groups()
+    gradient, fisher, bayes = tracker.groups(("gradient", "fisher", name))
     assert gradient.tolist() == pytest.approx(GRADIENT)
     assert fisher.tolist() == pytest.approx(FISHER)
     for g in range(2):
         alpha, beta = 1.25, 1.0 + 0.25 * GRADIENT[g]
-        mu = alpha / beta if variant == "literal" else beta / alpha
+        mu = alpha / beta if name == "bayes" else beta / alpha
         assert bayes[g].item() == pytest.approx(math.log(1 + mu) * (1 + FISHER[g]), rel=1e-6)
 
 
@@ -82,7 +90,7 @@ def test_channels_by_hand(tiny, set_gradients):
 
 
 def test_moving_average_starts_at_the_first_value(tiny, set_gradients):
-    tracker = ImportanceTracker(tiny, ema_decay=0.9)
+    tracker = ImportanceTracker(tiny, ImportanceConfig(ema_decay=0.9))
     set_gradients(tiny, A_WEIGHT, A_BIAS, B_WEIGHT, B_BIAS)
     measure(tracker, tiny)
     doubled = [[[2 * x for x in row] for row in A_WEIGHT], [2 * x for x in A_BIAS]]
@@ -99,7 +107,7 @@ def test_moving_average_starts_at_the_first_value(tiny, set_gradients):
 def test_scope_group_counts_every_slice(tiny, set_gradients):
     """Group a.0 then also has the two input columns of b.0 (3 x 2 entries), b.0 the three of b.2."""
     set_gradients(tiny, A_WEIGHT, A_BIAS, B_WEIGHT, B_BIAS)
-    tracker = ImportanceTracker(tiny, scope="group")
+    tracker = ImportanceTracker(tiny, ImportanceConfig(scope="group"))
     measure(tracker, tiny)
     assert tracker.groups()[0].tolist() == pytest.approx([(12 + 6) / 14, (8 + 3) / 12])
 
@@ -108,7 +116,7 @@ def test_history_records_every_step(tiny, set_gradients):
     tracker = ImportanceTracker(tiny, history=True)
     set_gradients(tiny, A_WEIGHT, A_BIAS, B_WEIGHT, B_BIAS)
     measure(tracker, tiny, times=3)
-    assert torch.stack(tracker.history).shape == (3, 3, 2)
+    assert torch.stack(tracker.history).shape == (3, len(MEASURES), 2)
     assert tracker.history[0][0].tolist() == pytest.approx(GRADIENT)
 
 
@@ -162,8 +170,6 @@ def test_both_ways_of_summing_agree(tiny, set_gradients, monkeypatch):
         assert torch.allclose(small.channel(statistic), large.channel(statistic), rtol=1e-5), statistic
 
 
-def test_small_energies_are_not_lost_beside_the_prior(tiny):
-    alpha, beta = 1.0, ImportanceTracker(tiny).beta[:2]
-    for _ in range(1000):
-        alpha, beta = gamma_update(alpha, beta, torch.tensor([2e-7, 3e-7]))
-    assert beta.tolist() == pytest.approx([1 + 0.25 * 1000 * 2e-7, 1 + 0.25 * 1000 * 3e-7], abs=1e-11)
+def test_small_energies_are_not_lost_beside_the_prior():
+    _, state = bayes("bayes", [2e-7] * 1000)
+    assert state["beta"].tolist() == pytest.approx([1 + 0.25 * 1000 * 2e-7], abs=1e-11)

@@ -5,26 +5,47 @@ import math
 import pytest
 import torch
 
-from prune_env.importance import CosineL1, CosineSchedule
+from prune_env.importance import CosineL1, RegularizerConfig
 
 
-def test_schedule_by_hand():
-    schedule = CosineSchedule(base=1.0, low=0.1, high=2.0, period=20.0)
-    assert schedule.strength(0.0, 0, 4) == pytest.approx(2.0)  # cos 0 = 1
-    assert schedule.strength(5.0, 0, 4) == pytest.approx(0.1 + 0.95)  # cos(pi/2) = 0
-    assert schedule.strength(10.0, 0, 4) == pytest.approx(0.1)  # cos(pi) = -1
-    assert schedule.strength(0.0, 2, 4) == pytest.approx(0.1)  # phase 2 * 20 / 4 = 10 epochs
-    assert schedule.strength(20.0, 1, 4) == pytest.approx(schedule.strength(0.0, 1, 4))
+def test_schedule_by_hand(tiny):
+    l1 = CosineL1(tiny, steps_per_epoch=10, config=RegularizerConfig(base=1.0, low=0.1, high=2.0, period=20.0))
+    assert l1.strength(0.0, 0) == pytest.approx(2.0)  # cos 0 = 1
+    assert l1.strength(5.0, 0) == pytest.approx(0.1 + 0.95)  # cos(pi/2) = 0
+    assert l1.strength(10.0, 0) == pytest.approx(0.1)  # cos(pi) = -1
+    assert l1.strength(0.0, 1) == pytest.approx(0.1)  # phase 1 * 20 / 2 = 10 epochs
+    assert l1.strength(20.0, 1) == pytest.approx(l1.strength(0.0, 1))
+
+
+def test_weight_is_constant_or_grows_from_zero(tiny):
+    constant = CosineL1(tiny, steps_per_epoch=10)
+    ramp = CosineL1(tiny, steps_per_epoch=10, config=RegularizerConfig(weight="ramp", ramp=4.0))
+    assert [constant.weight(t) for t in (0.0, 1.0, 9.0)] == [1.0, 1.0, 1.0]
+    assert [ramp.weight(t) for t in (0.0, 1.0, 4.0, 9.0)] == [0.0, 0.25, 1.0, 1.0]
+    assert ramp.coefficients() == [0.0, 0.0]
+    ramp.step = 10
+    assert ramp.coefficients() == pytest.approx(
+        [0.25 * s * ramp.strength(1.0, g) for g, s in enumerate((8**-0.5, 1 / 3))]
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"weight": "quick"}, "ramp"), ({"period": 0.0}, "period"), ({"low": 3.0}, "low must be at most high")],
+)
+def test_settings_are_checked(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        RegularizerConfig(**wrong)
 
 
 def test_coefficients_divide_by_the_root_of_the_size(tiny):
-    l1 = CosineL1(tiny, steps_per_epoch=10, schedule=CosineSchedule(base=1.0), weight=3.0, step=50)
-    expected = [3.0 / math.sqrt(n) * l1.schedule.strength(5.0, i, 2) for i, n in enumerate((8, 9))]
+    l1 = CosineL1(tiny, steps_per_epoch=10, config=RegularizerConfig(base=1.0), step=50)
+    expected = [1.0 / math.sqrt(n) * l1.strength(5.0, i) for i, n in enumerate((8, 9))]
     assert l1.coefficients() == pytest.approx(expected)
 
 
 def test_gradient_equals_autograd(tiny):
-    l1 = CosineL1(tiny, steps_per_epoch=10, schedule=CosineSchedule(base=1.0), step=3)
+    l1 = CosineL1(tiny, steps_per_epoch=10, config=RegularizerConfig(base=1.0), step=3)
     model, x = tiny.model, torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
     roots = [(model.a[0], 0), (model.b[0], 1)]
     penalty = sum(l1.coefficients()[g] * (layer.weight.abs().sum() + layer.bias.abs().sum()) for layer, g in roots)

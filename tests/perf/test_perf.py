@@ -49,7 +49,7 @@ def test_cost_of_instrumentation(title, target, steps, rounds, most):
 
     def runner(observers):
         train_state = fresh_train_state(spec, made)
-        chosen = {"none": [], "tracker": [train_state.tracker], "both": [train_state.schedule, train_state.tracker]}[
+        chosen = {"none": [], "tracker": [train_state.tracker], "both": [train_state.regularizer, train_state.tracker]}[
             observers
         ]
         batches = made.batches(torch.Generator().manual_seed(0))

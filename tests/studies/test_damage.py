@@ -122,7 +122,8 @@ def test_predictors_are_those_of_the_dense_network(rows):
     assert [row["parameters"] for row in rows[:3]] == [64 * 34 + 34, 34 * 4 + 4, 4 * 34 + 34]
     weights = torch.cat([p.detach().flatten() for p in train_state.model.encoder[3].parameters()]).double()
     assert rows[1]["weight_mean"] == pytest.approx(float(weights.abs().mean()), rel=1e-4)
-    mu = train_state.tracker.beta[-3:] / train_state.tracker.alpha
+    remembered = train_state.tracker.state_dict()
+    mu = remembered["bayes.beta"][-3:] / remembered["bayes.alpha"]
     corrected = torch.log1p(mu) * (1 + train_state.tracker.groups()[1])
     assert [row["bayes_corrected"] for row in rows[:3]] == pytest.approx(corrected.tolist())
     scores = [

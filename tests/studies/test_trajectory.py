@@ -42,7 +42,7 @@ def test_importance_is_the_trackers_at_the_end_of_an_epoch(rows):
     generator = torch.Generator().manual_seed(3)
     model = target.build(generator)
     surgeon = Surgeon(model, discover(model, target.trace, target.components))
-    tracker = ImportanceTracker(surgeon, history=True)
+    tracker = ImportanceTracker(surgeon, measures=COLUMNS[:3], history=True)
     observers = [CosineL1(surgeon, target.steps_per_epoch), tracker]
     train(target, model, target.optimizers(model), target.batches(generator), 3 * target.steps_per_epoch, observers)
     for epoch in (1, 2, 3):

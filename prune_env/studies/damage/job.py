@@ -9,23 +9,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
-from prune_env.importance import bayes_importance
+from prune_env.importance import MEASURES as KNOWN
+from prune_env.importance import PAPER_MEASURES
 from prune_env.studies.core.correlation import rank_correlation
 from prune_env.studies.core.harness import AFTER_CUT, AFTER_TUNING, Subject, subject
 from prune_env.studies.core.study import Row, Rows
 
 STAGES = (AFTER_CUT, AFTER_TUNING)
 
-MEASURES = {"gradient": "gradient", "fisher": "Fisher", "bayes": "Bayes, literal"}
+MEASURES = {name: KNOWN[name].label for name in PAPER_MEASURES}
 """Those of the paper, as it writes them."""
 GRADIENTS = ("gradient", "fisher")
-SCORES = {"taylor": "Taylor", "fisher_weight": "Fisher x w²", "l1": "L1 norm", "l2": "L2 norm"}
+SCORES = {name: KNOWN[name].label for name in ("taylor", "fisher_weight")} | {"l1": "L1 norm", "l2": "L2 norm"}
 """Of channels; a group has their mean, and their sum over the channels that are to go."""
 NORMS = {"weight_mean": "mean |w|", "weight_rms": "RMS w"} | {n: f"{SCORES[n]}, mean of channels" for n in ("l1", "l2")}
 PREDICTORS = {
     **MEASURES,
-    "bayes_corrected": "Bayes, corrected",
+    "bayes_corrected": KNOWN["bayes_corrected"].label,
     **{name: f"{label}, mean of channels" for name, label in SCORES.items()},
     **{f"{name}_removed": f"{label}, removed channels" for name, label in SCORES.items()},
     **NORMS,
@@ -77,8 +79,8 @@ def damage(name: str, network: Mapping[str, Any], seed: int, ratio: float, steps
 def predictors(subject_network: Subject, observation: np.ndarray, ratio: float, draw: int) -> dict[str, np.ndarray]:
     """What is known of each group before it is cut by `ratio`, [G] for each of `PREDICTORS`.
 
-    Where the posterior of the corrected Bayes measure stands when training ends is all that is known of it: as it moves
-    by a thousandth a step by then, that is what its moving average would say.
+    The corrected Bayes measure is computed from its posterior at the end of training, without smoothing: by then the
+    posterior moves by a thousandth a step.
     """
     env, tracker = subject_network.env, subject_network.env.network.train_state.tracker
     table = observation.reshape(len(env.group_names), len(env.columns))
@@ -87,14 +89,15 @@ def predictors(subject_network: Subject, observation: np.ndarray, ratio: float, 
     groups, group_of = len(table), env.view.group_of
     scores = {name: env.view.scores(name) for name in SCORES}
     means = {name: np.bincount(group_of, values) / counts["channels"] for name, values in scores.items()}
-    fisher, beta = tracker.groups()[1], tracker.beta[len(group_of) :]
+    remembered, (fisher,) = tracker.state_dict(), tracker.groups(("fisher",))
+    mu = remembered["bayes.beta"][len(group_of) :] / remembered["bayes.alpha"]
     goes = _removed(subject_network, scores["fisher_weight"], ratio)
     removed = {name: np.bincount(group_of[goes], values[goes], groups) for name, values in scores.items()}
     known = {
         **seen,
         **counts,
         **means,
-        "bayes_corrected": bayes_importance(tracker.alpha, beta, fisher, "corrected").double().numpy(),
+        "bayes_corrected": (torch.log1p(mu) * (1.0 + fisher)).numpy(),
         **{f"{name}_removed": values for name, values in removed.items()},
         "chance": np.random.default_rng(draw).random(groups),
     }

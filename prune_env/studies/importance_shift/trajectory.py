@@ -12,21 +12,16 @@ from torch import nn
 from prune_env.dense import DenseTrainingError
 from prune_env.groups import Surgeon, discover
 from prune_env.groups.types import Group
-from prune_env.importance import MEASURES, CosineL1, ImportanceTracker
+from prune_env.importance import MEASURES, PAPER_MEASURES, CosineL1, ImportanceTracker
 from prune_env.studies.core.study import Job, Row, Rows
 from prune_env.targets import make_target
 from prune_env.training import Observer, train
 
-COLUMNS = (*MEASURES, "bayes_corrected")
+COLUMNS = (*PAPER_MEASURES, "bayes_corrected")
 """The smoothed measures of a row; "bayes" is the paper's formula to the letter."""
 
 BAYES = COLUMNS[2:]
-LABELS = {
-    "gradient": "gradient",
-    "fisher": "Fisher",
-    "bayes": "Bayes, literal",
-    "bayes_corrected": "Bayes, corrected",
-}
+LABELS = {name: MEASURES[name].label for name in COLUMNS}
 
 
 def trajectory_job(target: str, setting: str, options: Mapping[str, Any], seed: int, epochs: int) -> Job:
@@ -53,9 +48,9 @@ def trajectory(target: str, setting: str, options: Mapping[str, Any], seed: int,
     model = made.build(generator)
     grouping = discover(model, made.trace, made.components)
     surgeon = Surgeon(model, grouping)
-    tracker, corrected = ImportanceTracker(surgeon), ImportanceTracker(surgeon, variant="corrected")
+    tracker = ImportanceTracker(surgeon, measures=COLUMNS)
     # The regularisation comes first: importance is measured on the gradient of the total loss.
-    observers: list[Observer] = [CosineL1(surgeon, made.steps_per_epoch), tracker, corrected]
+    observers: list[Observer] = [CosineL1(surgeon, made.steps_per_epoch), tracker]
     optimizers, batches = made.optimizers(model), made.batches(generator)
     network: Row = {"target": target, "setting": setting, "seed": seed}
     sizes = {name: p.numel() for name, p in model.named_parameters()}
@@ -75,7 +70,7 @@ def trajectory(target: str, setting: str, options: Mapping[str, Any], seed: int,
         loss = train(made, model, optimizers, batches, made.steps_per_epoch, observers)
         if not math.isfinite(loss):
             raise DenseTrainingError(f"{target}, {setting}, seed {seed} diverged in epoch {epoch}")
-        values = torch.cat([tracker.groups(), corrected.groups()[-1:]]).T.tolist()
+        values = tracker.groups(COLUMNS).T.tolist()
         rows += [
             {"kind": "importance", **network, "group": name, "epoch": epoch, **dict(zip(COLUMNS, value, strict=True))}
             for name, value in zip(grouping.names, values, strict=True)
