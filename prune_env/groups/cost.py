@@ -9,7 +9,7 @@ Letters: G groups, T tensors, D dimensions of a tensor (padded with size 1), B b
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from prune_env.groups.layer_attributes import weight_of
-from prune_env.groups.tracing.propagation import Trace, copied, following
+from prune_env.groups.tracing.labels import Dim
+from prune_env.groups.tracing.propagation import Trace, following
+from prune_env.groups.tracing.randomize import undisturbed
+from prune_env.groups.tracing.replica import place_of, replicate, unchanged
 from prune_env.groups.types import Grouping
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _COUNTED = (nn.Linear, nn.modules.conv._ConvNd)
 
-Watcher = Callable[[str, Tensor, int], None]
-"""Called with a weight's name, the tensor that says how often it is used, and that tensor's channel dimension."""
+Watcher = Callable[[str, Tensor, Tensor, int], None]
+"""Called with a weight's name, a tensor of its shape, one that says how often it is used, and its channel dimension."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,14 @@ class Cost:
 
 def count_cost(model: nn.Module, trace: Trace, idle: Sequence[str] = ()) -> Cost:
     """Count the cost of the model as it stands, less its `idle` components; it is left as it was."""
-    uses: Counter[str] = Counter()
+    macs = 0
 
-    def see(weight: str, tensor: Tensor, channels: int) -> None:
-        uses[weight] += tensor.numel() // tensor.shape[channels]
+    def see(name: str, weight: Tensor, tensor: Tensor, channels: int) -> None:
+        nonlocal macs
+        if not _is_idle(name, idle):
+            sizes = list(tensor.shape)
+            del sizes[channels]
+            macs += weight.numel() * math.prod(sizes)
 
     modes = {module: module.training for module in model.modules()}
     handles = _watch(model, see)
@@ -54,10 +61,7 @@ def count_cost(model: nn.Module, trace: Trace, idle: Sequence[str] = ()) -> Cost
             module.training = training
         for handle in handles:
             handle.remove()
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters() if _component(name) not in idle}
-    return Cost(
-        parameters=sum(sizes.values()), macs=sum(sizes[name] * count for name, count in uses.items() if name in sizes)
-    )
+    return Cost(parameters=sum(p.numel() for name, p in _parameters(model) if not _is_idle(name, idle)), macs=macs)
 
 
 class CostModel:
@@ -75,7 +79,7 @@ class CostModel:
 
     def __init__(self, model: nn.Module, grouping: Grouping, trace: Trace, idle: Sequence[str] = ()):
         self._grouping = grouping
-        tensors = {name: p for name, p in model.named_parameters() if _component(name) not in idle}
+        tensors = {name: p for name, p in _parameters(model) if not _is_idle(name, idle)}
         rows = {name: t for t, name in enumerate(tensors)}
         dims = max([1, *(p.dim() for p in tensors.values())])
         constant = np.ones((len(rows), dims))  # [T, D]
@@ -92,14 +96,15 @@ class CostModel:
         self._constant = constant.ravel()  # [T*D]; doubles are exact up to 2**53, and their products use BLAS
         self._slope = slope.reshape(constant.size, len(grouping)).T.copy()  # [G, T*D]
         self._uses = np.zeros(len(rows))  # [T]
-        self._varying: list[tuple[int, np.ndarray, np.ndarray]] = []
-        for weight, sizes in _uses_by_width(model, grouping, trace):
-            if weight not in rows:
+        self._varying: list[tuple[np.ndarray, np.ndarray]] = []
+        for name, weight, positions in _uses_by_width(model, grouping, trace):
+            if _is_idle(name, idle):
                 continue
-            if any(steepness.any() for _, steepness in sizes):
-                self._varying.append((rows[weight], np.array([c for c, _ in sizes]), np.stack([s for _, s in sizes])))
+            if name in rows and not any(steepness.any() for _, steepness in positions):
+                self._uses[rows[name]] += np.prod([size for size, _ in positions])
             else:
-                self._uses[rows[weight]] += np.prod([size for size, _ in sizes])
+                sizes = [*weight, *positions]
+                self._varying.append((np.array([c for c, _ in sizes]), np.array([s for _, s in sizes])))
         self.dense = self(grouping.widths)
 
     def __call__(self, widths: np.ndarray) -> Cost:
@@ -108,59 +113,82 @@ class CostModel:
         sizes = widths @ self._slope + self._constant  # [..., T*D]
         numel = sizes.reshape(*widths.shape[:-1], *self._shape).prod(axis=-1)  # [..., T]
         macs = numel @ self._uses
-        for row, constant, slope in self._varying:
-            macs = macs + numel[..., row] * (widths @ slope.T + constant).prod(axis=-1)
+        for constant, slope in self._varying:
+            macs = macs + (widths @ slope.T + constant).prod(axis=-1)
         return Cost(parameters=numel.sum(axis=-1).astype(np.int64), macs=macs.astype(np.int64))
 
 
+Factors = list[np.ndarray]
 Size = tuple[float, np.ndarray]
 """A size as a function of widths: a constant and a slope [G]."""
 
 
-def _uses_by_width(model: nn.Module, grouping: Grouping, trace: Trace) -> list[tuple[str, list[Size]]]:
-    """For every call of every counted layer its weight, and the sizes whose product says how often that is used.
+def _uses_by_width(model: nn.Module, grouping: Grouping, trace: Trace) -> list[tuple[str, list[Size], list[Size]]]:
+    """For every call of every counted layer its weight's name, the sizes of the weight, and those of its uses.
 
     Where a layer runs over another group's channels as if they were a batch, its uses depend on that group's width.
     """
-    calls: list[tuple[str, list[np.ndarray]]] = []
-    twin = copied(model).eval()
-    with following(twin) as dense:
+    calls: list[tuple[str, Factors, Factors]] = []
+    with undisturbed(), unchanged(model):
+        replica, run = replicate(model, trace)
+        with following(replica.eval()) as dense:
 
-        def see(weight: str, tensor: Tensor, channels: int) -> None:
-            dims = list(dense.dims(tensor))
-            del dims[channels]
-            calls.append((weight, [factor for dim in dims for factor in dim]))
+            def see(name: str, weight: Tensor, tensor: Tensor, channels: int) -> None:
+                dims = list(dense.dims(tensor))
+                del dims[channels]
+                calls.append((name, _factors(dense.dims(weight)), _factors(dims)))
 
-        _watch(twin, see)
-        trace(twin)
+            _watch(replica, see)
+            run(replica)
     classes = dense.ledger.classes()[0]
     group_of = np.full(int(classes.max(initial=-1)) + 1, -1)
     for g, group in enumerate(grouping.groups):
         for s in group.slices:
             group_of[classes[dense.seeds[s.tensor][s.dim][0][s.positions]]] = g
 
+    none = np.zeros(len(grouping))
+
     def size(factor: np.ndarray) -> Size:
         groups = np.where(factor < 0, -1, group_of[classes[np.maximum(factor, 0)]])
         present = np.bincount(groups[groups >= 0], minlength=len(grouping))
         return float((groups < 0).sum()), present / grouping.widths
 
-    return [(weight, [size(factor) for factor in factors]) for weight, factors in calls]
+    return [(name, [*map(size, weight), (1.0, none)], [*map(size, uses)]) for name, weight, uses in calls]
 
 
-def _component(parameter: str) -> str:
-    return parameter.partition(".")[0]
+def _factors(dims: Sequence[Dim]) -> Factors:
+    return [factor for dim in dims for factor in dim]
+
+
+def _is_idle(name: str, idle: Sequence[str]) -> bool:
+    """Whether a tensor belongs to an idle component, which may lie in another one."""
+    return any(f"{name}.".startswith(f"{component}.") for component in idle)
+
+
+def _parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Parameters by name; those that lie in the same memory are one."""
+    found: dict[Any, tuple[str, nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        found.setdefault(place_of(parameter) or id(parameter), (name, parameter))
+    return list(found.values())
 
 
 def _watch(model: nn.Module, see: Watcher) -> list[Any]:
     """Call `see` whenever a counted layer runs; returns the handles that end it."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    names = {place_of(parameter) or id(parameter): name for name, parameter in _parameters(model)}
 
-    def hook(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        weight = names[id(weight_of(module))]
-        if isinstance(module, nn.Linear):
-            see(weight, output, output.dim() - 1)
-        else:
-            tensor = inputs[0] if isinstance(module, _TRANSPOSED) else output
-            see(weight, tensor, tensor.dim() - 1 - len(module.kernel_size))
+    def watched(path: str, layer: nn.Module) -> Any:
+        def hook(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            weight = weight_of(module)
+            if weight is None:
+                return
+            name = names.get(place_of(weight) or id(weight), f"{path}.weight")
+            if isinstance(module, nn.Linear):
+                see(name, weight, output, output.dim() - 1)
+            else:
+                tensor = inputs[0] if isinstance(module, _TRANSPOSED) else output
+                see(name, weight, tensor, tensor.dim() - 1 - len(module.kernel_size))
 
-    return [module.register_forward_hook(hook) for module in model.modules() if isinstance(module, _COUNTED)]
+        return layer.register_forward_hook(hook)
+
+    return [watched(path, module) for path, module in model.named_modules() if isinstance(module, _COUNTED)]

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 _CONVOLUTION = nn.modules.conv._ConvNd
 
@@ -38,15 +40,49 @@ def _refresh(module: nn.Module, read: Callable[[Any], Sizes]) -> None:
     module.__dict__.update(read(module))
 
 
-def weight_of(module: nn.Module) -> nn.Parameter:
-    """The parameter with the shape of a layer's weight; a computed weight is let be, as asking may have effects."""
-    weight = module._parameters.get("weight")
-    return max(module.parameters(), key=lambda p: (p.dim(), p.numel())) if weight is None else weight
+def weight_of(module: nn.Module) -> Tensor | None:
+    """A tensor with the shape of a layer's weight, whether that is a parameter, a buffer or computed from others.
+
+    A computed weight is only asked for where the tensors that it is computed from do not tell its shape.
+    """
+    for register in (module._parameters, module._buffers):
+        for name in ("weight", "weight_orig", "weight_v"):  # those of torch.nn.utils.prune, spectral and weight norm
+            if (tensor := register.get(name)) is not None:
+                return tensor
+    if is_parametrized(module, "weight"):
+        return _parametrized(module.parametrizations["weight"])  # type: ignore[index, operator, unused-ignore]
+    weight = vars(module).get("weight")
+    return weight if isinstance(weight, Tensor) else None
+
+
+def _parametrized(parametrization: Any) -> Tensor:
+    registers = (parametrization._parameters, parametrization._buffers)
+    originals = [t for r in registers for name, t in r.items() if name.startswith("original") and t is not None]
+    if len(originals) == 1:
+        return originals[0]
+    try:
+        shape = torch.broadcast_shapes(*(t.shape for t in originals))
+        return next(t for t in originals if t.shape == shape)  # a magnitude and a direction
+    except (RuntimeError, StopIteration):
+        modes = [(m, m.training) for m in parametrization.modules()]
+        try:
+            with torch.no_grad():
+                return parametrization.eval()()
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+def _shape(module: nn.Module) -> torch.Size:
+    weight = weight_of(module)
+    if weight is None:
+        raise ValueError(f"a {type(module).__name__} has no weight whose shape tells its size")
+    return weight.shape
 
 
 def _convolution(module: nn.Module, multiplier: int) -> Sizes:
     """`multiplier` filters for each channel of a depthwise convolution; 0 for any other."""
-    one, other = weight_of(module).shape[:2]
+    one, other = _shape(module)[:2]
     groups: Any = one // (1 if module.transposed else multiplier) if multiplier else module.groups
     if module.transposed:
         return {"in_channels": one, "out_channels": other * groups, "groups": groups}
@@ -54,31 +90,31 @@ def _convolution(module: nn.Module, multiplier: int) -> Sizes:
 
 
 def _linear(module: nn.Module) -> Sizes:
-    out_features, in_features = weight_of(module).shape
+    out_features, in_features = _shape(module)
     return {"out_features": out_features, "in_features": in_features}
 
 
 def _batch_norm(module: nn.Module) -> Sizes:
-    tensor = module._parameters["weight"] if module.affine else module._buffers["running_mean"]
+    tensor = weight_of(module) if module.affine else module._buffers["running_mean"]
     return {} if tensor is None else {"num_features": tensor.shape[0]}
 
 
 def _whole_norm(module: nn.Module) -> Sizes:
-    weight = module._parameters["weight"]
+    weight = weight_of(module)
     return {} if weight is None else {"normalized_shape": tuple(weight.shape)}
 
 
 def _group_norm(module: nn.Module) -> Sizes:
-    weight = module._parameters["weight"]
+    weight = weight_of(module)
     return {} if weight is None else {"num_channels": weight.shape[0]}
 
 
 def _prelu(module: nn.Module) -> Sizes:
-    return {"num_parameters": weight_of(module).shape[0]}
+    return {"num_parameters": _shape(module)[0]}
 
 
 def _embedding(module: nn.Module) -> Sizes:
-    num_embeddings, embedding_dim = weight_of(module).shape
+    num_embeddings, embedding_dim = _shape(module)
     return {"num_embeddings": num_embeddings, "embedding_dim": embedding_dim}
 
 

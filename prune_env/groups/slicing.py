@@ -1,4 +1,4 @@
-"""The slicing plan: which channel every position of every tensor belongs to, and where the tensors hang.
+"""The slicing plan: which channel every position of every tensor belongs to, and where the tensors are.
 
 Letters: W channels of all groups together (flat, group after group), n positions of one dimension, P positions of all
 distinct dimensions together.
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from prune_env.groups.tracing.replica import overlapping, place_of, plain_tensors
 from prune_env.groups.types import Grouping
 
 Cuts = list[tuple[int, int]]
@@ -21,33 +22,81 @@ Cuts = list[tuple[int, int]]
 
 
 @dataclass
-class Place:
-    """One tensor of a model or twin, under all the names that it has there (tied parameters have several)."""
+class TensorSlot:
+    """One tensor of a model or target network, under all the names that it has there (tied parameters have several).
+
+    Attributes:
+        name: The first of its names.
+        cuts: What is cut off it.
+        is_parameter: Whether it is a parameter.
+        modules: The module that each of its names belongs to; None where a list or dictionary has it.
+        holders: The dictionary or list that has the tensor, for each name; the way through `getattr` takes several
+            times as long.
+        keys: The keys that it has there.
+        same_memory: The slot whose tensor lies in the same memory, for a tie by `.data`.
+        overlaps: Whether it shares a part of its memory with others; it is never cut then.
+    """
 
     name: str
     cuts: Cuts
     is_parameter: bool
-    owners: list[tuple[nn.Module, str]] = field(default_factory=list)
-    shelves: list[dict[str, Any]] = field(default_factory=list)
-    """The dictionary of each owner that holds the tensor; the way through `getattr` takes several times as long."""
+    modules: list[nn.Module | None] = field(default_factory=list)
+    holders: list[Any] = field(default_factory=list)
+    keys: list[Any] = field(default_factory=list)
+    same_memory: TensorSlot | None = None
+    overlaps: bool = False
 
-    def own(self, module: nn.Module, attribute: str) -> None:
-        """Note another module that has the tensor."""
-        self.owners.append((module, attribute))
-        self.shelves.append(module._parameters if self.is_parameter else module._buffers)
+    def add_holder(self, module: nn.Module | None, holder: Any, key: Any) -> None:
+        """Note another place that has the tensor."""
+        self.modules.append(module)
+        self.holders.append(holder)
+        self.keys.append(key)
 
     @property
     def tensor(self) -> Tensor:
-        """The tensor that hangs here now."""
-        return self.shelves[0][self.owners[0][1]]
+        """The tensor that is here now."""
+        return self.holders[0][self.keys[0]]
 
-    def hang(self, tensor: Tensor) -> None:
-        """Replace the tensor in every module that has it."""
-        for (module, attribute), shelf in zip(self.owners, self.shelves, strict=True):
+    def assign(self, tensor: Tensor) -> None:
+        """Replace the tensor wherever it is."""
+        for module, holder, key in zip(self.modules, self.holders, self.keys, strict=True):
             if isinstance(module, nn.RNNBase):
-                setattr(module, attribute, tensor)  # keeps the flat list of its weights up to date
+                setattr(module, key, tensor)  # keeps the flat list of its weights up to date
             else:
-                shelf[attribute] = tensor
+                holder[key] = tensor
+
+
+@dataclass
+class PlainSlot:
+    """An attribute that is no parameter, or a buffer that is None: never cut by itself, but remembered.
+
+    Attributes:
+        holder: The dictionary or list that has it.
+        key: Its key there.
+        same_memory: The slot whose tensor lies in the same memory.
+    """
+
+    holder: Any
+    key: Any
+    same_memory: TensorSlot | None = None
+
+    @property
+    def value(self) -> Any:
+        """A copy of the tensor, or whatever else is here now."""
+        value = self.holder[self.key]
+        return _copied(value) if isinstance(value, Tensor) else value
+
+    def assign(self, value: Any) -> None:
+        """Put back a copy of a value, or the tie to the slot whose memory it shares."""
+        old = self.holder[self.key]
+        if self.same_memory is not None:
+            value = self.same_memory.tensor.detach()
+        elif isinstance(value, Tensor):
+            if isinstance(old, Tensor) and old.is_leaf and (old.shape, old.dtype) == (value.shape, value.dtype):
+                old.data.copy_(value)  # others may have it too, such as an optimizer
+                return
+            value = _copied(value)
+        self.holder[self.key] = value
 
 
 class Positions:
@@ -99,26 +148,47 @@ class Positions:
         return [part if c else None for part, c in zip(parts, changed, strict=True)]
 
 
-def places_of(module: nn.Module, cuts: dict[str, Cuts], prefix: str = "") -> list[Place]:
+def slots_of(module: nn.Module, cuts: dict[str, Cuts], prefix: str = "") -> tuple[list[TensorSlot], list[PlainSlot]]:
     """All tensors of a module; `prefix` is its place in the model whose names `cuts` uses."""
     stem = f"{prefix}." if prefix else ""
-    found: dict[int, Place] = {}
+    slots: dict[int, TensorSlot] = {}
+    plain: list[PlainSlot] = []
     for path, child in module.named_modules():
-        for attribute, tensor in [*child._parameters.items(), *child._buffers.items()]:
-            if tensor is not None:
-                name = f"{path}.{attribute}" if path else attribute
-                new = Place(name, cuts.get(stem + name, []), isinstance(tensor, nn.Parameter))
-                found.setdefault(id(tensor), new).own(child, attribute)
-    return list(found.values())
+        for register in (child._parameters, child._buffers):
+            for key, tensor in register.items():
+                if tensor is None:
+                    plain.append(PlainSlot(register, key))
+                    continue
+                name = f"{path}.{key}" if path else key
+                new = TensorSlot(name, cuts.get(stem + name, []), isinstance(tensor, nn.Parameter))
+                slots.setdefault(id(tensor), new).add_holder(child, register, key)
+    in_memory: dict[Any, TensorSlot] = {}
+    for slot in slots.values():
+        if (place := place_of(slot.tensor)) is not None and (first := in_memory.setdefault(place, slot)) is not slot:
+            slot.same_memory, slot.cuts = first, first.cuts
+    for _, child in module.named_modules():
+        for _, holder, key in plain_tensors(child):
+            if (known := slots.get(id(holder[key]))) is not None:
+                known.add_holder(None, holder, key)
+            else:
+                plain.append(PlainSlot(holder, key, in_memory.get(place_of(holder[key]))))
+    shared = overlapping((slot.name, slot.tensor) for slot in slots.values())
+    for slot in slots.values():
+        slot.overlaps = slot.name in shared
+    return list(slots.values()), plain
 
 
 def select(tensor: Tensor, cuts: Cuts, indices: Sequence[Tensor | None], shape: torch.Size) -> Tensor:
-    """The part of a tensor that is left; dimensions that differ from `shape` (factored statistics) are let be."""
+    """The part of a tensor that is left; dimensions whose size differs from `shape` stay whole."""
     for dim, number in cuts:
         index = indices[number]
         if index is not None and tensor.shape[dim] == shape[dim]:
             tensor = tensor.index_select(dim, index if tensor.device.type == "cpu" else index.to(tensor.device))
     return tensor
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_(tensor.is_leaf and tensor.requires_grad)
 
 
 def _owners(grouping: Grouping, shapes: dict[str, torch.Size]) -> dict[tuple[str, int], np.ndarray]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from prune_env.groups.comparison import differs
-from prune_env.groups.tracing.propagation import Depth, Propagation
+from prune_env.groups.tracing.depth import Depth
+from prune_env.groups.tracing.propagation import Propagation
 from prune_env.groups.tracing.randomize import Runner
 from prune_env.groups.types import Group
 

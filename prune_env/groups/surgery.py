@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from prune_env.groups.layer_attributes import refresher
-from prune_env.groups.slicing import Place, Positions, places_of, select
+from prune_env.groups.optimizers import StateLayout, with_inner
+from prune_env.groups.slicing import PlainSlot, Positions, TensorSlot, select, slots_of
+from prune_env.groups.tracing.replica import place_of
 from prune_env.groups.types import Grouping
 
 State = dict[str, Any]
@@ -23,11 +25,24 @@ State = dict[str, Any]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that training and cutting change: tensors of model, target networks and optimizers; present channels."""
+    """All that training and cutting change, copied.
+
+    Attributes:
+        tensors: Parameters and buffers of model and target networks.
+        requires_grad: Whether each of them is trained.
+        plain: Tensors that are no parameters or buffers, and buffers that may be None.
+        settings: Learning rate and the like of every optimizer's parameter groups.
+        states: Every optimizer's state for each of its parameters.
+        others: Every optimizer's state that belongs to no parameter.
+        present: Present channels.
+    """
 
     tensors: list[Tensor]
+    requires_grad: list[bool]
+    plain: list[Any]
     settings: list[list[State]]
     states: list[list[State]]
+    others: list[State]
     present: Tensor
 
 
@@ -36,12 +51,14 @@ class Surgeon:
 
     The slicing plan is made once; a cut selects the positions whose channel stays. Parameters are replaced by new
     Parameter objects, as assigning to `.data` would break the backward pass of a graph that still lives; so fetch them
-    anew after a cut. Gradients are not carried over.
+    anew after a cut. They keep their hooks, their attributes and the memory that they share with others. Gradients are
+    not carried over.
 
     Args:
         model: The model to cut; it must be dense, i.e. as it was when `grouping` was discovered.
         grouping: Its prunable groups.
-        optimizers: Optimizers whose state follows the parameters; they keep training after a cut.
+        optimizers: Optimizers whose state follows the parameters; they keep training after a cut. Those that they wrap
+            are found.
         target_networks: Modules with the same tensors as (a part of) `model`, as (prefix, module): they are cut by the
             same indices. `prefix` is the place of that part in the model, "" for a copy of the whole model.
         min_channels: Channels that every group keeps; one whose `least` is larger keeps that many.
@@ -50,8 +67,8 @@ class Surgeon:
         present: Dense number of every present channel, int64 [W].
 
     Raises:
-        ValueError: If the model's or a twin's tensors and the grouping do not fit together, if a twin shares tensors
-            with the model, or if an optimizer has no state of its own for each parameter.
+        ValueError: If the tensors of the model or of a target network do not fit the grouping, if a target network
+            shares tensors with the model, or if the state of an optimizer cannot be cut.
     """
 
     def __init__(
@@ -63,33 +80,38 @@ class Surgeon:
         min_channels: int = 1,
     ):
         self.model, self.grouping = model, grouping
-        self.optimizers, self.target_networks, self.min_channels = list(optimizers), list(target_networks), min_channels
-        for optimizer in self.optimizers:
-            if isinstance(optimizer, torch.optim.LBFGS):
-                raise ValueError("LBFGS keeps one history for all parameters together, which cannot be cut")
+        self.optimizers, self.target_networks = with_inner(optimizers), list(target_networks)
+        self.min_channels = min_channels
+        self._layouts = [StateLayout(optimizer) for optimizer in self.optimizers]
         widths = torch.from_numpy(grouping.widths)
         self._channels = int(widths.sum())
         self._group_of = torch.repeat_interleave(torch.arange(len(grouping)), widths)
         self.present = torch.arange(self._channels)
         tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
         self._positions = Positions(grouping, {name: tensor.shape for name, tensor in tensors})
-        self._places = places_of(model, self._positions.cuts)
-        for prefix, twin in self.target_networks:
-            self._places += self._twin_places(prefix, twin)
-        cut = {id(module): module for place in self._places if place.cuts for module, _ in place.owners}
+        self._slots, self._plain = slots_of(model, self._positions.cuts)
+        _check_memory(self._slots)
+        for prefix, network in self.target_networks:
+            slots, plain = self._slots_of_target(prefix, network)
+            self._slots += slots
+            self._plain += plain
+        cut = {id(m): m for slot in self._slots if slot.cuts for m in slot.modules if m is not None}
         self._refresh = [refresh for module in cut.values() if (refresh := refresher(module))]
 
-    def _twin_places(self, prefix: str, twin: nn.Module) -> list[Place]:
-        shapes = {place.name: place.tensor.shape for place in self._places}
-        mine = {id(place.tensor) for place in self._places}
-        places = places_of(twin, self._positions.cuts, prefix)
-        for place in places:
-            name = f"{prefix}.{place.name}" if prefix else place.name
-            if id(place.tensor) in mine:
-                raise ValueError(f"the twin of {prefix or 'the model'!r} shares {place.name!r} with another module")
-            if place.cuts and shapes.get(name) != place.tensor.shape:
-                raise ValueError(f"{place.name!r} of the twin has another shape than {name!r} of the model")
-        return places
+    def _slots_of_target(self, prefix: str, network: nn.Module) -> tuple[list[TensorSlot], list[PlainSlot]]:
+        shapes = {slot.name: slot.tensor.shape for slot in self._slots}
+        mine = {id(slot.tensor) for slot in self._slots} | {place_of(slot.tensor) for slot in self._slots} - {None}
+        slots, plain = slots_of(network, self._positions.cuts, prefix)
+        for slot in slots:
+            name = f"{prefix}.{slot.name}" if prefix else slot.name
+            if id(slot.tensor) in mine or place_of(slot.tensor) in mine:
+                raise ValueError(
+                    f"the target network of {prefix or 'the model'!r} shares {slot.name!r} with another module; "
+                    "give it tensors of its own, for instance by copy.deepcopy"
+                )
+            if slot.cuts and shapes.get(name) != slot.tensor.shape:
+                raise ValueError(f"{slot.name!r} of the target network has another shape than {name!r} of the model")
+        return slots, plain
 
     # ------------------------------------------------------------------ reading
     @property
@@ -127,10 +149,13 @@ class Surgeon:
         stays[self.present.numpy()] = stays[-1] = True
         indices = self._positions.keep(stays)
         swapped: dict[Tensor, nn.Parameter] = {}
-        for place in self._places:
-            if any(indices[number] is not None for _, number in place.cuts):
-                self._slice(place, indices, swapped)
+        for slot in self._slots:
+            if any(indices[number] is not None for _, number in slot.cuts):
+                self._slice(slot, indices, swapped)
         self._swap_in_optimizers(swapped)
+        for plain in self._plain:
+            if plain.same_memory is not None:
+                plain.assign(None)
         for refresh in self._refresh:
             refresh()
 
@@ -160,19 +185,20 @@ class Surgeon:
             keep = keep.index_fill(0, more, True)
         return keep
 
-    def _slice(self, place: Place, indices: Sequence[Tensor | None], swapped: dict[Tensor, nn.Parameter]) -> None:
-        old = place.tensor
-        new = select(old.detach(), place.cuts, indices, old.shape)
-        if not place.is_parameter:
-            place.hang(new)
+    def _slice(self, slot: TensorSlot, indices: Sequence[Tensor | None], swapped: dict[Tensor, nn.Parameter]) -> None:
+        old = slot.tensor
+        if slot.same_memory is not None:
+            new = slot.same_memory.tensor.detach()
+        else:
+            new = select(old.detach(), slot.cuts, indices, old.shape)
+        if not slot.is_parameter:
+            slot.assign(_succeeding(old, new))
             return
-        swapped[old] = nn.Parameter(new, requires_grad=old.requires_grad)
-        place.hang(swapped[old])
-        for optimizer in self.optimizers:
-            state = optimizer.state.get(old, {})
-            for key, value in state.items():
-                if isinstance(value, Tensor) and value.dim() == old.dim():
-                    state[key] = select(value, place.cuts, indices, old.shape)
+        swapped[old] = parameter = _parameter(old, new, old.requires_grad)
+        slot.assign(parameter)
+        for optimizer, layout in zip(self.optimizers, self._layouts, strict=True):
+            if old in optimizer.state:
+                layout.cut(optimizer.state[old], old.shape, slot.cuts, indices)
 
     def _swap_in_optimizers(self, swapped: dict[Tensor, nn.Parameter]) -> None:
         for optimizer in self.optimizers:
@@ -186,10 +212,16 @@ class Surgeon:
     def snapshot(self) -> Snapshot:
         """A copy of everything that training and cutting change."""
         return Snapshot(
-            tensors=[place.tensor.detach().clone() for place in self._places],
+            tensors=[slot.tensor.detach().clone() for slot in self._slots],
+            requires_grad=[slot.tensor.requires_grad for slot in self._slots],
+            plain=[plain.value for plain in self._plain],
             settings=[[_settings(s) for s in optimizer.param_groups] for optimizer in self.optimizers],
             states=[
                 [_cloned(optimizer.state.get(p, {})) for s in optimizer.param_groups for p in s["params"]]
+                for optimizer in self.optimizers
+            ],
+            others=[
+                _cloned({key: x for key, x in _items(optimizer) if not isinstance(key, Tensor)})
                 for optimizer in self.optimizers
             ],
             present=self.present.clone(),
@@ -198,13 +230,27 @@ class Surgeon:
     def restore(self, snapshot: Snapshot) -> None:
         """Put back, bit for bit, what `snapshot` remembered; the snapshot stays usable."""
         swapped: dict[Tensor, nn.Parameter] = {}
-        for place, tensor in zip(self._places, snapshot.tensors, strict=True):
-            old, new = place.tensor, tensor.clone()
-            if place.is_parameter:
-                swapped[old] = new = nn.Parameter(new, requires_grad=old.requires_grad)
-            place.hang(new)
-        for optimizer, settings, states in zip(self.optimizers, snapshot.settings, snapshot.states, strict=True):
+        memory: dict[int, torch.UntypedStorage] = {}
+        for slot, tensor, trained in zip(self._slots, snapshot.tensors, snapshot.requires_grad, strict=True):
+            old = slot.tensor
+            if slot.same_memory is not None:
+                new = slot.same_memory.tensor.detach()
+            elif slot.overlaps:
+                new = _in_shared_memory(old, tensor, memory)
+            else:
+                new = tensor.clone()
+            if slot.is_parameter:
+                swapped[old] = parameter = _parameter(old, new, trained)
+                slot.assign(parameter)
+            else:
+                slot.assign(_succeeding(old, new).requires_grad_(trained))
+        for plain, value in zip(self._plain, snapshot.plain, strict=True):
+            plain.assign(value)
+        for optimizer, settings, states, others in zip(
+            self.optimizers, snapshot.settings, snapshot.states, snapshot.others, strict=True
+        ):
             optimizer.state.clear()
+            optimizer.state.update(cast(Any, _cloned(others)))
             remembered = iter(states)
             for mine, then in zip(optimizer.param_groups, settings, strict=True):
                 mine["params"] = [swapped.get(p, p) for p in mine["params"]]
@@ -222,10 +268,60 @@ class Surgeon:
             refresh()
 
 
+def _check_memory(slots: Sequence[TensorSlot]) -> None:
+    for slot in slots:
+        if slot.overlaps and slot.cuts:
+            raise ValueError(
+                f"{slot.name!r} shares a part of its memory with another tensor, which a cut would separate: "
+                "its group must be locked"
+            )
+
+
+def _parameter(old: Any, values: Tensor, trained: bool) -> nn.Parameter:
+    """A parameter with other values that keeps the type, attributes and hooks of an old one."""
+    if type(old) is nn.Parameter:
+        new = nn.Parameter(values, requires_grad=trained)
+    else:
+        new = old.__class__._make_subclass(old.__class__, values, trained)
+    return _succeeding(old, new)
+
+
+def _succeeding(old: Tensor, new: Any) -> Any:
+    """A new tensor with the attributes and hooks of an old one; handles of the hooks remove them from the new one."""
+    if old.__dict__:
+        new.__dict__.update(old.__dict__)
+    if old._backward_hooks:
+        new._backward_hooks = old._backward_hooks
+    if hooks := getattr(old, "_post_accumulate_grad_hooks", None):
+        new._post_accumulate_grad_hooks = hooks
+    return new
+
+
+def _in_shared_memory(old: Tensor, values: Tensor, memory: dict[int, torch.UntypedStorage]) -> Tensor:
+    """Values in a copy of the storage of `old`; `memory` has the copies that others share."""
+    storage = old.untyped_storage()
+    copy = memory.setdefault(storage.data_ptr(), storage.clone())
+    empty = torch.empty(0, dtype=old.dtype, device=old.device)
+    new = empty.set_(copy, old.storage_offset(), old.shape, old.stride())
+    return new.copy_(values)
+
+
 def _settings(settings: State) -> State:
     """Learning rate and the like of one parameter group; a scheduler may have changed them."""
     return _cloned({key: value for key, value in settings.items() if key != "params"})
 
 
 def _cloned(state: State) -> State:
-    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in state.items()}
+    return {key: _copy(value) for key, value in state.items()}
+
+
+def _items(optimizer: torch.optim.Optimizer) -> list[tuple[Any, Any]]:
+    return list(optimizer.state.items())
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.clone()
+    if type(value) in (list, tuple):
+        return type(value)(_copy(x) for x in value)
+    return {key: _copy(x) for key, x in value.items()} if type(value) is dict else value

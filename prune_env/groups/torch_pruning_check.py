@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from prune_env.groups.tracing.equivalence import Classes
-from prune_env.groups.tracing.propagation import Trace, copied, decomposed
+from prune_env.groups.tracing.propagation import Trace, decomposed
+from prune_env.groups.tracing.replica import replicate
 from prune_env.groups.types import Group
 
 Slot = tuple[str, int]
@@ -34,14 +35,14 @@ def proposals(model: nn.Module, trace: Trace) -> list[Proposal]:
     """Groups by torch-pruning, each with its root layer's slots first; none if it fails on this network."""
     import torch_pruning as tp  # slow to import
 
-    twin = copied(model)
-    names = {module: name for name, module in twin.named_modules()}
+    replica, run = replicate(model, trace)
+    names = {module: name for name, module in replica.named_modules()}
     found: list[Proposal] = []
     try:
         with decomposed(), warnings.catch_warnings(), _bounded(tp) as group_type:
             warnings.simplefilter("ignore")
             graph = tp.DependencyGraph().build_dependency(
-                twin, torch.zeros(1), forward_fn=lambda m, _: _differentiable(trace(m)), verbose=False
+                replica, torch.zeros(1), forward_fn=lambda m, _: _differentiable(run(m)), verbose=False
             )
             group_type.most = 4 * len(graph.module2node) + 50
             found += (_read(graph, group, names) for group in graph.get_all_groups())

@@ -19,8 +19,9 @@ from torch import nn
 
 from prune_env.groups.subject import Subject
 from prune_env.groups.tracing.modes import both_modes
-from prune_env.groups.tracing.propagation import Trace, copied
+from prune_env.groups.tracing.propagation import Trace
 from prune_env.groups.tracing.randomize import randomize, undisturbed
+from prune_env.groups.tracing.replica import replicate, unchanged
 from prune_env.groups.trials import DryCut, InfiniteError, Permutation, Width
 from prune_env.groups.types import Group, Grouping
 
@@ -50,8 +51,9 @@ def verify(model: nn.Module, trace: Trace, grouping: Grouping) -> dict[str, str]
     Returns:
         Why a group must not be cut, by its name; groups that pass are not in it.
     """
-    with undisturbed():
-        return prove(copied(model), both_modes(model, trace), grouping.groups).failed
+    with undisturbed(), unchanged(model):
+        replica, run = replicate(model, trace)
+        return prove(replica, both_modes(replica, run), grouping.groups).failed
 
 
 def prove(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> Findings:

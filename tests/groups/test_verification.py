@@ -16,8 +16,9 @@ from prune_env.groups import Group, Grouping, Slice, discover, verify
 from prune_env.groups.subject import Subject
 from prune_env.groups.tracing.equivalence import Classes
 from prune_env.groups.tracing.operators import RULES
-from prune_env.groups.tracing.propagation import copied, propagate
+from prune_env.groups.tracing.propagation import propagate
 from prune_env.groups.tracing.randomize import randomize
+from prune_env.groups.tracing.replica import copied
 from prune_env.groups.trials import DryCut, Permutation
 from prune_env.groups.verification import prove, rounds
 

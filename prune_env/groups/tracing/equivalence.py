@@ -62,9 +62,14 @@ class Classes:
         return _with_unique_names(reported)
 
     def kind_of(self, slices: Sequence[Slice]) -> tuple[Kind, tuple[str, ...]]:
-        """Whether members lie in one component or in several, and in which."""
-        owners = [c for c in self._components if any(f"{s.tensor}.".startswith(f"{c}.") for s in slices)]
+        """Whether members lie in one component or in several, and in which; the innermost one owns a tensor."""
+        mine = {self._owner_of(s.tensor) for s in slices}
+        owners = [c for c in self._components if c in mine]
         return "coupling" if len(owners) > 1 else "component", tuple(owners)
+
+    def _owner_of(self, tensor: str) -> str | None:
+        owners = [c for c in self._components if f"{tensor}.".startswith(f"{c}.") or not c]
+        return max(owners, key=len, default=None)
 
     # ------------------------------------------------------------------ grouping
     def _partition(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from prune_env.groups.tracing.propagation import Trace, copied
+from prune_env.groups.tracing.propagation import Trace
+from prune_env.groups.tracing.replica import replicate
 
 
 def both_modes(model: nn.Module, trace: Trace) -> Trace:
@@ -24,7 +25,8 @@ def both_modes(model: nn.Module, trace: Trace) -> Trace:
     for freeze in (False, True):
         run = _in_training(trace, freeze)
         try:
-            run(copied(model))
+            replica, function = replicate(model, run)
+            function(replica)
         except Exception:
             continue
         return lambda m: [trace(m.eval()), run(m)]

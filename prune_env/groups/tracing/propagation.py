@@ -7,9 +7,8 @@ kept: from them `reference` knows what a cut network must compute.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -21,14 +20,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from prune_env.groups.tracing.depth import Depth, counted_depth
 from prune_env.groups.tracing.labels import Dim, Dims, Ledger, size_of
 from prune_env.groups.tracing.operators import moves_only, rule_of
 from prune_env.groups.tracing.probing import can_be_probed, probe, results_of
+from prune_env.groups.tracing.replica import overlapping
 
 Trace = Callable[[nn.Module], Any]
 
 EXTERNAL = "it is tied to an external input of the network"
 OUTPUT = "it is an output of the network"
+OVERLAPS = "a tensor of it shares a part of its memory with another one"
 
 IGNORED = {"detach."}
 """Operators that are no step: PyTorch puts one in where somebody else still holds the tensor."""
@@ -97,7 +99,7 @@ class Propagation(TorchDispatchMode):
     @property
     def by_caller(self) -> bool:
         """Whether the operator runs outside of the network, in the code that calls it."""
-        return self.depth.value == 0
+        return not self.depth.inside
 
     def external(self, tensor: Tensor) -> Dims:
         """Labels of a tensor that comes from outside."""
@@ -222,6 +224,8 @@ def propagate(model: nn.Module, trace: Trace) -> tuple[Propagation, list[Tensor]
     """
     with following(model) as propagation:
         outputs = tensors_of(trace(model))
+    for name in overlapping(named_tensors(model)) & propagation.seeds.keys():
+        propagation.ledger.lock(propagation.seeds[name], OVERLAPS)
     for tensor in outputs:
         propagation.ledger.lock(propagation.dims(tensor), OUTPUT)
     return propagation, outputs
@@ -259,12 +263,6 @@ def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_buffers()
 
 
-def copied(model: nn.Module) -> nn.Module:
-    """A deep copy; tensors that a layer has computed and kept, which PyTorch refuses to copy, are copied by value."""
-    computed = [t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and not t.is_leaf]
-    return copy.deepcopy(model, {id(t): t.detach().clone() for t in computed})
-
-
 @contextmanager
 def decomposed() -> Iterator[None]:
     """Run attention and recurrent layers as the elementary operators that they consist of."""
@@ -277,29 +275,3 @@ def decomposed() -> Iterator[None]:
     finally:
         torch._C._set_mkldnn_enabled(enabled)
         torch.backends.mha.set_fastpath_enabled(fused)
-
-
-class Depth:
-    """How many forward calls of modules are open; 0 means that the caller of the network is at work."""
-
-    def __init__(self) -> None:
-        self.value = 0
-
-    def enter(self, *_: Any) -> None:
-        """A module is called."""
-        self.value += 1
-
-    def leave(self, *_: Any) -> None:
-        """A module returns."""
-        self.value -= 1
-
-
-@contextmanager
-def counted_depth(model: nn.Module) -> Iterator[Depth]:
-    """Count calls of the model's modules while the context lasts."""
-    depth = Depth()
-    with ExitStack() as stack:
-        for module in model.modules():
-            stack.callback(module.register_forward_pre_hook(depth.enter).remove)
-            stack.callback(module.register_forward_hook(depth.leave, always_call=True).remove)
-        yield depth

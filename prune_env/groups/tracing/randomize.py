@@ -21,7 +21,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from prune_env.groups.tracing.propagation import Depth, Trace, counted_depth, decomposed, tensors_of
+from prune_env.groups.tracing.depth import Depth, counted_depth
+from prune_env.groups.tracing.propagation import Trace, decomposed, tensors_of
 
 _CONSTANT = {"zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full"}
 _UNSET = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"}
@@ -41,6 +42,7 @@ _NOISE = {
     *("exponential", "exponential_", "cauchy_", "log_normal_", "geometric_", "poisson", "binomial", "_standard_gamma"),
 }
 _DRAWN = {"multinomial", "randint", "randint_like", "randperm", "random_"}
+_SPECIAL = _CONSTANT | _UNSET | _NOISE | _DRAWN
 _MEAN = 0.5
 _LOW = {torch.float32, torch.float16, torch.bfloat16}
 
@@ -159,7 +161,9 @@ class RandomInputs(TorchDispatchMode):
     def execute(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run one operator, with random inputs and constant noise."""
         name = func._schema.name.removeprefix("aten::")
-        inside = self._depth.value > 0
+        if name not in _SPECIAL:
+            return func(*args, **kwargs)
+        inside = self._depth.inside
         if inside and name in _DRAWN:
             torch.manual_seed(0)  # draws before this one may have had another shape
         out = func(*args, **kwargs)
