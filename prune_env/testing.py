@@ -122,7 +122,13 @@ def _check_build(target: Target, report: TargetReport) -> nn.Module:
         )
     outside = [n for n, _ in model.named_parameters() if n.partition(".")[0] not in target.components]
     if outside:
-        report.notes.append(f"parameters outside all components are never pruned: {', '.join(outside[:5])}")
+        report.notes.append(
+            "channels of layers outside all components are never removed, though such layers lose the inputs that a "
+            f"component no longer produces: {', '.join(outside[:5])}"
+        )
+    twice = [name for i, name in enumerate(target.components) if name in target.components[:i]]
+    if twice:
+        report.problems.append(f"components are given more than once: {', '.join(twice)}")
     again = build().state_dict()
     if any(not torch.equal(tensor, again[name]) for name, tensor in model.state_dict().items()):
         report.problems.append(
