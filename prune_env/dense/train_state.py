@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prune_env.groups import Surgeon, discover
 from prune_env.groups.surgery import Snapshot
-from prune_env.importance import CosineL1, ImportanceConfig, ImportanceTracker, RegularizerConfig
+from prune_env.importance import CosineL1, CriterionContext, ImportanceConfig, ImportanceTracker, RegularizerConfig
 from prune_env.targets import Target
 from prune_env.training import Observer
 
@@ -71,6 +71,10 @@ class TrainState:
         # The regularisation comes first: importance is measured on the gradient of the total loss.
         observers: list[Observer] = [l1, tracker] if l1.config.enabled else [tracker]
         return cls(target, model, optimizers, surgeon, tracker, observers, l1)
+
+    def context(self, generator: torch.Generator) -> CriterionContext:
+        """What channel criteria can ask for, as the network stands."""
+        return CriterionContext(self.target, self.surgeon, self.tracker, generator)
 
     def snapshot(self) -> Memory:
         """A copy of everything that training and cutting change, in memory."""

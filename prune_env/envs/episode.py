@@ -159,7 +159,7 @@ class Episode:
 
     def _cut(self, widths: np.ndarray) -> None:
         train_state = self.network.train_state
-        values = self.rules.criterion(train_state.surgeon, train_state.tracker, self.generator).numpy()
+        values = self.rules.criterion.values(train_state.context(self.generator)).cpu().numpy()
         keep = torch.from_numpy(choose_channels(values, train_state.surgeon.group_of.numpy(), self.widths - widths))
         begun = time.perf_counter()
         self.rules.repair.before_cut(train_state.target, train_state.surgeon, keep, self._batches)

@@ -12,6 +12,7 @@ from prune_env.envs.action import validate_action
 from prune_env.envs.episode import Episode
 from prune_env.groups import Cost, count_cost
 from prune_env.importance import CRITERIA
+from prune_env.open_sets import find
 from prune_env.parallel import one_thread
 
 
@@ -79,17 +80,9 @@ class NetworkView:
         Raises:
             ValueError: If the criterion is unknown, or random (which would disturb the episode's random state).
         """
-        if criterion not in CRITERIA or criterion == "random":
-            raise ValueError(
-                f"unknown criterion {criterion!r}; known: {', '.join(c for c in CRITERIA if c != 'random')}"
-            )
-        train_state = self._episode.network.train_state
-        return (
-            CRITERIA[criterion](train_state.surgeon, train_state.tracker, self._episode.generator)
-            .double()
-            .numpy()
-            .copy()
-        )
+        found = find("criterion", criterion, {name: c for name, c in CRITERIA.items() if not c.draws})
+        context = self._episode.network.train_state.context(self._episode.generator)
+        return found.values(context).cpu().double().numpy().copy()
 
     def evaluate(self, ratios: np.ndarray) -> float:
         """Retained validation score if these ratios, float [G], were the action now; the network is put back."""

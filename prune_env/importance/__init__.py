@@ -2,7 +2,7 @@
 
 from prune_env.importance.channels import ChannelSums, group_means
 from prune_env.importance.config import ImportanceConfig, RegularizerConfig
-from prune_env.importance.criteria import CRITERIA, Criterion
+from prune_env.importance.criteria import CRITERIA, Criterion, CriterionContext, register_criterion
 from prune_env.importance.measures import MEASURES, PAPER_MEASURES, STATISTICS, Measure, register_measure
 from prune_env.importance.regularizer import CosineL1
 from prune_env.importance.tracker import ImportanceTracker
@@ -15,10 +15,12 @@ __all__ = [
     "ChannelSums",
     "CosineL1",
     "Criterion",
+    "CriterionContext",
     "ImportanceConfig",
     "ImportanceTracker",
     "Measure",
     "RegularizerConfig",
     "group_means",
+    "register_criterion",
     "register_measure",
 ]

@@ -20,7 +20,7 @@ Verdict = Literal["agrees", "disagrees", "cannot be decided"]
 
 
 _CODE = (
-    *(f"prune_env/{part}" for part in ("groups", "importance", "targets", "dense", "envs", "repair.py", "training.py")),
+    *(f"prune_env/{part}" for part in ("groups", "importance", "targets", "dense", "envs", "repair", "training.py")),
     "prune_env/studies/core/harness.py",
     "prune_env/baselines",
 )

@@ -1,0 +1,52 @@
+"""Repair of biases: what the removed channels gave on average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prune_env.groups import Surgeon
+from prune_env.importance.activations import input_statistics, readers
+from prune_env.repair.base import Repair
+from prune_env.targets import Target
+
+
+class CompensateMeans(Repair):
+    """Add what the removed channels gave on average to the biases of the layers that read them.
+
+    For networks without BatchNorm: a layer then finds the mean of a removed channel in its bias. The mean is over one
+    training batch. Target networks are corrected with the same means and their own weights. Layers without a bias,
+    transposed and grouped convolutions are not corrected.
+    """
+
+    def before_cut(self, target: Target, surgeon: Surgeon, keep: Tensor, batches: Iterator[Any]) -> None:
+        """Measure the means, and move the biases."""
+        layers = {name: layer for name, layer in readers(surgeon).items() if layer.bias is not None}
+        model, batch = surgeon.model.train(), next(batches)
+        (means,) = input_statistics(layers, [lambda: target.loss(model, batch)], {"mean": lambda x: x}).values()
+        gone = torch.zeros(int(surgeon.grouping.widths.sum()) + 1, dtype=torch.bool)  # the last is for -1: no channel
+        gone[surgeon.present[~keep]] = True
+        for name, mean in means.items():
+            removed = gone[surgeon.owner(f"{name}.weight", 1)].nonzero()[:, 0]
+            if len(removed):
+                for layer in _copies(surgeon, name):
+                    _move_bias(layer, removed.to(mean.device), mean)
+
+
+def _copies(surgeon: Surgeon, name: str) -> Iterator[nn.Module]:
+    """The layer of that name in the model, and in every target network that has it."""
+    yield surgeon.model.get_submodule(name)
+    for prefix, network in surgeon.target_networks:
+        inside = name if not prefix else name.removeprefix(f"{prefix}.")
+        if not prefix or inside != name:
+            yield network.get_submodule(inside)
+
+
+@torch.no_grad()
+def _move_bias(layer: nn.Module, removed: Tensor, mean: Tensor) -> None:
+    weight = layer.get_parameter("weight")[:, removed]
+    weight = weight.flatten(2).sum(2) if weight.dim() > 2 else weight  # every position of a kernel sees the mean
+    layer.get_parameter("bias").add_(weight @ mean[removed])
