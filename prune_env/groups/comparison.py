@@ -25,6 +25,8 @@ def differs(wanted: Tensor, got: Tensor, precise: bool, scale: Tensor | None = N
     """
     if wanted.shape != got.shape or wanted.dtype != got.dtype:
         return True
+    if wanted.layout != torch.strided:
+        wanted, got = wanted.to_dense(), got.to_dense()
     if not wanted.numel():
         return False
     if not (wanted.is_floating_point() or wanted.is_complex()):

@@ -120,12 +120,12 @@ class Recorder(_Operators):
                     self.infinite.append(len(self.steps))
                 for tensor in broken:
                     tensor.nan_to_num_(0.0, 0.0, 0.0)
-            moves, takes = moves_only(func), _takes_numbers(func)
+            moves, leaves = moves_only(func), tree_leaves((args, kwargs))
             self.steps.append(
                 CutStep(
                     name_of(func),
                     moves,
-                    [x for x in tree_leaves((args, kwargs)) if _is_number(x)] if takes else [],
+                    [leaves[i] for i in _values(func, leaves)],
                     [t.detach().clone() for t in outs if not moves or t.dim() == 0],
                 )
             )
@@ -188,9 +188,13 @@ class Reference(_Operators):
     # ------------------------------------------------------------------ computing
     def _compute(self, func: Any, args: Any, kwargs: Any, step: Step, mine: CutStep | None) -> Any:
         name = step.name.partition(".")[0]
-        if mine is not None and mine.numbers and _takes_numbers(func):
+        if mine is not None and mine.numbers:
             leaves, spec = tree_flatten((args, kwargs))
-            args, kwargs = tree_unflatten(_with_numbers(leaves, mine.numbers), spec)
+            at = _values(func, leaves)
+            if len(at) == len(mine.numbers):
+                for i, number in zip(at, mine.numbers, strict=True):
+                    leaves[i] = number
+                args, kwargs = tree_unflatten(leaves, spec)
         if name not in _COMBINING and not step.combines:
             return self.execute(func, args, kwargs)
         kept = [self._indices(dims) for dims in step.inputs]
@@ -287,18 +291,13 @@ def _is_number(x: Any) -> bool:
     return isinstance(x, (int, float, complex)) and not isinstance(x, bool)
 
 
-def _takes_numbers(func: Any) -> bool:
-    """Whether numbers among its arguments are values, not sizes or dimensions."""
-    return torch.Tag.pointwise in func.tags or func._schema.name.removeprefix("aten::") in _FILLED
-
-
-def _with_numbers(leaves: list[Any], numbers: Sequence[Any]) -> list[Any]:
+def _values(func: Any, leaves: Sequence[Any]) -> list[int]:
+    """Which of an operator's arguments are numbers that stand for values, not for sizes or dimensions."""
+    name = func._schema.name.removeprefix("aten::")
+    if torch.Tag.pointwise not in func.tags and name not in _FILLED:
+        return []
     at = [i for i, x in enumerate(leaves) if _is_number(x)]
-    if len(at) == len(numbers):
-        leaves = list(leaves)
-        for i, number in zip(at, numbers, strict=True):
-            leaves[i] = number
-    return leaves
+    return at[-1:] if name in {"full", "new_full"} else at  # sizes come first
 
 
 def _resized(name: str, args: list[Any], tensor: Tensor) -> list[Any]:

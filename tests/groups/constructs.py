@@ -6,11 +6,12 @@ import functools
 
 import torch
 from locked import LOCKED
+from natural import NATURAL
 from prunable import PRUNABLE
 
 from prune_env.groups import Grouping, discover
 
-CASES = PRUNABLE + LOCKED
+CASES = PRUNABLE + NATURAL + LOCKED
 BY_NAME = {case.name: case for case in CASES}
 
 

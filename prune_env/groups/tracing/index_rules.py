@@ -208,3 +208,11 @@ def is_in(p: RuleContext, a: Arguments, out: Tensor) -> Dims:
     if isinstance(among, Tensor):
         p.ledger.lock(p.dims(among), RANKED)
     return p.dims(elements) if isinstance(elements, Tensor) else ()
+
+
+def pack_padded(p: RuleContext, a: Arguments, out: Sequence[Tensor]) -> list[Dims]:
+    """Sequences [batch, time, ...] or [time, batch, ...] of several lengths, strung together without their padding."""
+    dims = p.dims(a["input"])
+    p.ledger.lock(dims[:2], PICKED)
+    data, sizes = out
+    return [(p.ledger.fixed(len(data), PICKED), *dims[2:]), p.external(sizes)]

@@ -5,6 +5,7 @@ The table may be incomplete, but must never be wrong: an operator without a rule
 
 from __future__ import annotations
 
+import functools
 import re
 
 import torch
@@ -61,6 +62,7 @@ _NAMES: dict[Rule, str] = {
     index_rules.embedding_bag: "_embedding_bag _embedding_bag_forward_only",
     index_rules.sort_into: "bucketize searchsorted",
     index_rules.is_in: "isin",
+    index_rules.pack_padded: "_pack_padded_sequence",
     elementwise_rules.pointwise: "where lerp _prelu_kernel prelu masked_fill addcmul addcdiv copy copy_ hardswish gelu "
     "rsub floor_divide copysign abs threshold mish complex polar _conj _neg_view heaviside xlogy eq ne lt le gt ge "
     "normal bernoulli uniform exponential cauchy log_normal geometric random poisson "
@@ -124,6 +126,7 @@ _FREE = {  # PyTorch may put in or leave out these when a size changes
 }
 
 
+@functools.cache
 def rule_of(func: torch._ops.OpOverload) -> Rule | None:
     """The rule of an operator, if it is understood."""
     library, _, name = func._schema.name.partition("::")
