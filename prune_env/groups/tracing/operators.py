@@ -126,17 +126,22 @@ _FREE = {  # PyTorch may put in or leave out these when a size changes
 }
 
 
-@functools.cache
 def rule_of(func: torch._ops.OpOverload) -> Rule | None:
     """The rule of an operator, if it is understood."""
+    names, otherwise = _lookup(func)
+    return next((RULES[name] for name in names if name in RULES), otherwise)
+
+
+@functools.cache
+def _lookup(func: torch._ops.OpOverload) -> tuple[tuple[str, ...], Rule | None]:
+    """The names under which the table may have an operator, and the rule that holds if it has none of them."""
     library, _, name = func._schema.name.partition("::")
-    if library == "aten":
-        for known in (name, name.removesuffix("_"), name.removesuffix("_copy")):
-            if known in RULES:
-                return RULES[known]
-        if spatial := _SPATIAL.search(name):
-            return space_rules.spatial(int(spatial.group(2)))
-    return elementwise_rules.pointwise if torch.Tag.pointwise in func.tags else None
+    otherwise = elementwise_rules.pointwise if torch.Tag.pointwise in func.tags else None
+    if library != "aten":
+        return (), otherwise
+    spatial = _SPATIAL.search(name)
+    names = (name, name.removesuffix("_"), name.removesuffix("_copy"))
+    return names, space_rules.spatial(int(spatial.group(2))) if spatial else otherwise
 
 
 def moves_only(func: torch._ops.OpOverload) -> bool:
