@@ -168,6 +168,8 @@ def slots_of(module: nn.Module, cuts: dict[str, Cuts], prefix: str = "") -> tupl
             slot.same_memory, slot.cuts = first, first.cuts
     for _, child in module.named_modules():
         for _, holder, key in plain_tensors(child):
+            if isinstance(holder, tuple):  # it cannot be changed
+                continue
             if (known := slots.get(id(holder[key]))) is not None:
                 known.add_holder(None, holder, key)
             else:

@@ -24,12 +24,13 @@ from prune_env.groups.tracing.depth import Depth, counted_depth
 from prune_env.groups.tracing.labels import Dim, Dims, Ledger, size_of
 from prune_env.groups.tracing.operators import moves_only, rule_of
 from prune_env.groups.tracing.probing import can_be_probed, probe, results_of
-from prune_env.groups.tracing.replica import overlapping
+from prune_env.groups.tracing.replica import all_plain_tensors, overlapping
 
 Trace = Callable[[nn.Module], Any]
 
 EXTERNAL = "it is tied to an external input of the network"
 OUTPUT = "it is an output of the network"
+PLAIN = "it is tied to {}, a tensor that is neither a parameter nor a buffer: register it as a buffer"
 OVERLAPS = "a tensor of it shares a part of its memory with another one"
 
 IGNORED = {"detach."}
@@ -79,6 +80,7 @@ class Propagation(TorchDispatchMode):
         self._alive: list[Tensor] = []
         self._weights: set[int] = set()
         self._names: dict[int, str] = {}
+        self._plain = {id(holder[key]): name for name, holder, key in all_plain_tensors(model)}
         self.seeds: dict[str, Dims] = {}
         for name, tensor in named_tensors(model):
             dims = self.seeds[name] = tuple(self.ledger.fresh(n) for n in tensor.shape)
@@ -103,7 +105,8 @@ class Propagation(TorchDispatchMode):
 
     def external(self, tensor: Tensor) -> Dims:
         """Labels of a tensor that comes from outside."""
-        return tuple(self.ledger.fixed(n, EXTERNAL) for n in tensor.shape)
+        why = PLAIN.format(self._plain[id(tensor)]) if id(tensor) in self._plain else EXTERNAL
+        return tuple(self.ledger.fixed(n, why) for n in tensor.shape)
 
     def uniform(self, size: int) -> Dim:
         """A dimension of equal values: it may become whatever it meets."""

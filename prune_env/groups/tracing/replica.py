@@ -11,6 +11,7 @@ import copy
 import gc
 import types
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ _T = TypeVar("_T")
 _MOST_REFUSALS = 1000  # objects that cannot be copied
 _MOST_SEARCHED = 10_000  # objects that are searched for a reference to the model
 _REGISTERS = ("_parameters", "_buffers", "_modules")
+_BACKWARD = ("_backward_hooks", "_backward_pre_hooks")
 _CONTAINERS = (list, dict, set, nn.Module)
 _CODE = copy.deepcopy.__code__
 _DISPATCH: dict[type, Callable[[Any, dict[int, Any]], Any]] = copy._deepcopy_dispatch  # type: ignore[attr-defined]
@@ -31,7 +33,8 @@ _DISPATCH: dict[type, Callable[[Any, dict[int, Any]], Any]] = copy._deepcopy_dis
 def replicate(model: nn.Module, function: _T) -> tuple[nn.Module, _T]:
     """A copy of a model, and a function (a trace) that runs the copy wherever it ran the original.
 
-    Objects that cannot be copied, such as locks and open files, are shared with the original.
+    Objects that cannot be copied, such as locks and open files, are shared with the original. Backward hooks are left
+    out: they are for the user's own gradients.
 
     Args:
         model: The model; it is left as it was.
@@ -55,6 +58,9 @@ def replicate(model: nn.Module, function: _T) -> tuple[nn.Module, _T]:
             if refused is None or id(refused) in shared or isinstance(refused, (nn.Module, Tensor)):
                 raise
             shared[id(refused)] = refused
+    for module in replica.modules():
+        for name in _BACKWARD:
+            vars(module).get(name, {}).clear()
     _tie(replica)
     return replica, bound
 
@@ -209,12 +215,27 @@ class Attributes:
 
 def plain_tensors(module: nn.Module) -> Iterator[tuple[str, Any, Any]]:
     """Tensors that one module holds beside its parameters and buffers: (name, what holds it, its key there)."""
-    for name, value in vars(module).items():
+    for name, value in list(vars(module).items()):
         if isinstance(value, Tensor):
             yield name, Attributes(module), name
-        elif name not in _REGISTERS and isinstance(value, (list, dict)):
-            entries = enumerate(value) if isinstance(value, list) else value.items()
-            yield from ((f"{name}[{key!r}]", value, key) for key, x in entries if isinstance(x, Tensor))
+        elif name not in _REGISTERS:
+            yield from _entries(name, value)
+
+
+def all_plain_tensors(model: nn.Module) -> Iterator[tuple[str, Any, Any]]:
+    """Those of all modules, with their names in the model."""
+    for path, module in model.named_modules():
+        for name, holder, key in plain_tensors(module):
+            yield f"{path}.{name}" if path else name, holder, key
+
+
+def _entries(name: str, value: Any) -> Iterator[tuple[str, Any, Any]]:
+    if type(value) in (list, tuple, dict, OrderedDict):
+        for key, x in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(x, Tensor):
+                yield f"{name}[{key!r}]", value, key
+            else:
+                yield from _entries(f"{name}[{key!r}]", x)
 
 
 # ---------------------------------------------------------------------- the rules
