@@ -13,16 +13,16 @@ from prune_env.targets import Target
 
 
 class Observer(Protocol):
-    """Something that watches training; see `ImportanceTracker` and `CosineL1`."""
+    """What attaches to the training loop; see `ImportanceTracker` and `CosineL1`."""
 
     def after_backward(self, optimizer: torch.optim.Optimizer) -> None:
-        """Gradients of this optimizer's parameters are complete, and not used yet."""
+        """Called when the gradients of this optimizer's parameters are complete, before it steps."""
 
     def after_step(self) -> None:
-        """All optimizers have stepped."""
+        """Called when all optimizers have stepped."""
 
     def after_surgery(self, keep: torch.Tensor) -> None:
-        """Channels where `keep` is False are gone, and parameters are new objects."""
+        """Called after a cut: channels where `keep` is False are removed, and parameters are new objects."""
 
 
 def train(
@@ -36,7 +36,7 @@ def train(
 ) -> float:
     """Train for `steps` steps and return the mean task loss; NaN or infinity says that the network diverged.
 
-    The loss is looked at once, at the end: a look at every step would make the host wait for the device.
+    The loss is read once, at the end: reading it in every step would make the host wait for the device.
     """
     if steps == 0:
         return 0.0
@@ -46,12 +46,13 @@ def train(
             observer.after_backward(optimizer)
 
     model.train()
-    total = torch.zeros(())
+    total: torch.Tensor | None = None
     for step in range(steps):
-        total += target.training_step(model, optimizers, next(batches), after_backward)
+        loss = target.training_step(model, optimizers, next(batches), after_backward)
+        total = loss if total is None else total + loss
         for observer in observers:
             observer.after_step()
         if progress is not None:
             progress(step + 1)
-    mean = float(total) / steps
+    mean = float(total) / steps  # type: ignore[arg-type]  # there was a step
     return mean if math.isfinite(mean) else math.nan

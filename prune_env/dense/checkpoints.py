@@ -32,7 +32,7 @@ SHIPPED = Path(__file__).parents[1] / "checkpoints"
 _FORMAT = 2
 # The code that decides what a dense network becomes: when it changes, cached networks are trained again.
 _CODE = ("groups", "importance", "targets", "training.py", "dense/loop.py", "dense/train_state.py")
-_VERSIONS = ("torch", "code")
+_VERSIONS = ("torch", "code", "device")
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +47,8 @@ class CheckpointSpec:
         protect: Components and groups that are locked.
         importance: Constants of importance, which dense training measures.
         regularizer: The cosine-L1 term of dense training.
+        device: Where the network is trained, as torch writes it ("cuda"). Kinds of devices have checkpoints of their
+            own, as they do not agree to the last bit; those that ship with the package serve all.
     """
 
     target: str
@@ -55,6 +57,7 @@ class CheckpointSpec:
     protect: tuple[str, ...] = ()
     importance: ImportanceConfig = field(default_factory=ImportanceConfig)
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    device: str = "cpu"
 
     def make_target(self) -> Target:
         """The target that the checkpoint belongs to."""
@@ -66,7 +69,9 @@ def fresh_train_state(
 ) -> TrainState:
     """A freshly initialised model with its groups, optimizers and observers."""
     generator = generator or torch.Generator().manual_seed(spec.seed)
-    return TrainState.fresh(target or spec.make_target(), generator, spec.protect, spec.importance, spec.regularizer)
+    return TrainState.fresh(
+        target or spec.make_target(), generator, spec.protect, spec.importance, spec.regularizer, spec.device
+    )
 
 
 @one_thread()
@@ -172,6 +177,7 @@ def _settings(spec: CheckpointSpec, target: Target) -> dict[str, Any]:
         "importance": asdict(spec.importance),
         "regularizer": asdict(spec.regularizer),
         "torch": torch.__version__,
+        "device": torch.device(spec.device).type,
         "code": [code_digest(*(f"prune_env/{part}" for part in _CODE)), source_digest(type(target))],
     }
 

@@ -46,6 +46,7 @@ class TrainState:
         protect: Sequence[str] = (),
         importance: ImportanceConfig | None = None,
         regularizer: RegularizerConfig | None = None,
+        device: torch.device | str = "cpu",
     ) -> TrainState:
         """A freshly initialised model with its groups, optimizers and observers.
 
@@ -55,6 +56,7 @@ class TrainState:
             protect: Components and groups that are locked.
             importance: Constants of importance; all registered measures are tracked.
             regularizer: The cosine-L1 term.
+            device: Where the model is trained; weights are drawn, and groups discovered, on the CPU.
 
         Raises:
             ValueError: If the model has no group that can be pruned.
@@ -64,6 +66,9 @@ class TrainState:
         if not len(grouping):
             reasons = "; ".join(f"{g.name}: {g.reason}" for g in grouping.locked) or "no layer was found"
             raise ValueError(f"{type(target).__name__} has no group that can be pruned ({reasons})")
+        target.to(device)
+        for module in (model, *(network for _, network in target.target_networks(model))):
+            module.to(device)
         optimizers = target.optimizers(model)
         surgeon = Surgeon(model, grouping, optimizers, target.target_networks(model))
         tracker = ImportanceTracker(surgeon, importance)

@@ -71,7 +71,7 @@ ACTIVATION_STATISTICS: dict[str, Statistic] = {"mean_abs": torch.abs}
 
 
 def channel_activations(surgeon: Surgeon, passes: Iterable[Callable[[], Any]]) -> dict[str, Tensor]:
-    """`ACTIVATION_STATISTICS` of every present channel, each float [W] on the CPU; one pass serves all of them.
+    """`ACTIVATION_STATISTICS` of every present channel, each float [W] on the model's device; one pass serves all.
 
     A channel has the mean over the positions at which the layers that read it find it (several, where a layer reads a
     flattened picture); a channel that no linear or convolution layer reads has 0.
@@ -85,10 +85,11 @@ def channel_activations(surgeon: Surgeon, passes: Iterable[Callable[[], Any]]) -
     place[surgeon.present] = torch.arange(len(surgeon.present))
     result = {}
     for statistic, layers in found.items():
-        sums, counts = torch.zeros(2, len(surgeon.present) + 1)
+        device = next(surgeon.model.parameters()).device
+        sums, counts = torch.zeros(2, len(surgeon.present) + 1, device=device)
         for name, values in layers.items():
-            index = place[surgeon.owner(f"{name}.weight", 1)]
-            sums.index_add_(0, index, values.cpu())
-            counts.index_add_(0, index, torch.ones(len(index)))
+            index = place[surgeon.owner(f"{name}.weight", 1)].to(device)
+            sums.index_add_(0, index, values)
+            counts.index_add_(0, index, torch.ones_like(values))
         result[statistic] = (sums / counts.clamp(min=1))[:-1]
     return result

@@ -127,7 +127,14 @@ class Autoencoder(Target):
 
     def _load(self) -> Images:
         images = LOADERS[self.data]()
-        return images if self.images is None else replace(images, train=images.train[: self.images])
+        images = images if self.images is None else replace(images, train=images.train[: self.images])
+        splits = {split: getattr(images, split).to(self.device) for split in ("train", "validation", "test")}
+        return replace(images, **splits)
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the images to a device."""
+        super().to(device)
+        self._images, self._mean_image = self._load(), self._mean_image.to(self.device)
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """A dense autoencoder with torch's usual initialisation, drawn with `generator`."""
@@ -142,7 +149,7 @@ class Autoencoder(Target):
 
     def trace(self, model: nn.Module) -> Tensor:
         """Reconstruct one image."""
-        return model(torch.zeros(1, self._images.train.shape[1]))
+        return model(torch.zeros(1, self._images.train.shape[1], device=self.device))
 
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         """Adam over everything; fused, as a step over small tensors is mostly overhead."""
@@ -157,7 +164,7 @@ class Autoencoder(Target):
         """Endless batches of training images [B, pixels], without replacement within an epoch."""
         images = self._images.train
         while True:
-            order = torch.randperm(len(images), generator=generator)
+            order = torch.randperm(len(images), generator=generator).to(images.device)
             for i in range(self.steps_per_epoch):
                 yield self._pixels(images[order[i * self.batch_size : (i + 1) * self.batch_size]])
 
@@ -190,7 +197,7 @@ class Autoencoder(Target):
             rows = torch.stack([pixels, model(pixels)])  # [2, 8, pixels]
         side = math.isqrt(pixels.shape[1])
         grid = rows.view(2, 8, side, side).transpose(1, 2).reshape(2 * side, 8 * side)
-        large = (255 * grid).round().to(torch.uint8).numpy().repeat(_FILM_SCALE, 0).repeat(_FILM_SCALE, 1)
+        large = (255 * grid).round().to(torch.uint8).cpu().numpy().repeat(_FILM_SCALE, 0).repeat(_FILM_SCALE, 1)
         return [np.repeat(large[:, :, None], 3, axis=2)]
 
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:

@@ -42,6 +42,9 @@ class Target:
     repair: ClassVar[str] = "batchnorm"
     idle: tuple[str, ...] = ()
 
+    device = torch.device("cpu")
+    """Where the model is; traced inputs and batches have to be there too."""
+
     # ---------------------------------------------------------------- what every target must say
     def build(self, generator: torch.Generator) -> nn.Module:
         """A freshly initialised model whose top-level children include every name in `components`."""
@@ -134,6 +137,13 @@ class Target:
             NotImplementedError: If there is nothing to look at.
         """
         raise NotImplementedError(f"{type(self).__name__} has nothing to look at: implement video(model, split)")
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the task's data to a device; the model is moved by whoever built it.
+
+        By default only `device` is set, which `trace` and `batches` then use.
+        """
+        self.device = torch.device(device)
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides what a trained model of this target is like, as JSON; checkpoints are filed under it.

@@ -35,6 +35,10 @@ class Samples:
     def __len__(self) -> int:
         return len(self.inputs[0])
 
+    def to(self, device: torch.device) -> Samples:
+        """The same on a device."""
+        return Samples(tuple(t.to(device) for t in self.inputs), tuple(t.to(device) for t in self.answers))
+
     def standardised(self, train: Samples) -> Samples:
         """The same with answers shifted and scaled by what gives those of `train` mean 0 and variance 1."""
         answers = []
@@ -104,6 +108,11 @@ class SyntheticRegression(Target):
                     nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
         return model
 
+    def to(self, device: torch.device | str) -> None:
+        """Move the samples to a device."""
+        super().to(device)
+        self._samples = {split: samples.to(self.device) for split, samples in self._samples.items()}
+
     def trace(self, model: nn.Module) -> tuple[Tensor, ...]:
         """The answers to the first validation sample."""
         return model(*self._samples["validation"][:1].inputs)
@@ -121,7 +130,7 @@ class SyntheticRegression(Target):
         """Endless training batches, without replacement within an epoch."""
         samples = self._samples["train"]
         while True:
-            order = torch.randperm(len(samples), generator=generator)
+            order = torch.randperm(len(samples), generator=generator).to(self.device)
             for i in range(self.steps_per_epoch):
                 yield samples[order[i * self.batch_size : (i + 1) * self.batch_size]]
 
