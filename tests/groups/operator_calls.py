@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from networks import IO, Case, conv, lin, net, of
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Between = Callable[[Tensor], Tensor]
 
@@ -76,6 +77,11 @@ def _heads(h: Tensor) -> Tensor:
     return h[:, None].expand(-1, 2, -1, -1)
 
 
+def _fused(h: Tensor) -> Tensor:
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        return F.scaled_dot_product_attention(h[:, None], h[:, None], h[:, None])[:, 0]
+
+
 ACTIVATIONS = [
     tokens(name, getattr(F, name))
     for name in (
@@ -120,6 +126,8 @@ MOVES = [
     tokens("quarter turn of channels", lambda h: h.rot90(1, (1, 2)).transpose(1, 2)),
     tokens("repeat_interleave", lambda h: h.repeat_interleave(2, 1)),
     tokens("repeat_interleave by numbers", lambda h: h.repeat_interleave(torch.tensor([1, 2, 0, 1, 3]), 1)),
+    tokens("repeat_interleave of channels", lambda h: h.repeat_interleave(2, 2), width=12),
+    tokens("repeat of channels", lambda h: h.repeat(1, 1, 2), width=12),
     tokens("tile", lambda h: h.tile((1, 2, 1))),
     tokens("expand", lambda h: h[:, None].expand(-1, 3, -1, -1)),
     tokens("stack", lambda h: torch.stack([h, h.sin()], 1)),
@@ -239,6 +247,7 @@ PRODUCTS = [
         "attention, shared keys",
         lambda h: F.scaled_dot_product_attention(_heads(h), h[:, None], h[:, None], enable_gqa=True).sum(1),
     ),
+    coupled("attention, fused kernel", _fused),
     locked("cross of channels", lambda h: torch.linalg.cross(h[..., :3], h[..., 3:], dim=2), "order", 3),
     locked("loss against numbers", lambda h: h * F.cross_entropy(h[:, 0], torch.tensor([0, 1])), "compared"),
 ]

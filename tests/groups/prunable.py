@@ -131,6 +131,20 @@ PRUNABLE = [
         {"b": "output"},
     ),
     Case(
+        "embedding of bags",
+        net(lambda s, x: s.b(s.a(x.long())), a=of(nn.EmbeddingBag, 7, 6), b=lin(6, 3)),
+        FLAT,
+        AB,
+        {"b": "output"},
+    ),
+    Case(
+        "one-hot vectors",
+        net(lambda s, x: s.b(F.one_hot(x.long().clamp(0, 3), 4).float() @ s.a), a=vec(4, 6), b=lin(6, 3)),
+        FLAT,
+        AB,
+        {"b": "output", "input of a": "by number"},
+    ),
+    Case(
         "residual",
         net(lambda s, x: s.b((h := s.a(x)) + s.c(h)), a=lin(4, 6), c=seq(lin(6, 5), nn.ReLU, lin(5, 6)), b=lin(6, 3)),
         FLAT,

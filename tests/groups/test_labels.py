@@ -88,6 +88,16 @@ def test_flattening_two_prunable_dimensions_locks_both_only_if_it_is_not_undone(
     assert set(ledger.classes()[1]) >= {0, 1, 2, 3, 4}
 
 
+def test_flattening_with_a_dimension_of_equal_values_repeats() -> None:
+    ledger = Ledger()
+    a, times, b = ledger.fresh(3), ledger.uniform(2), ledger.fresh(6)
+    (merged,) = ledger.reshape((a, times), [6])
+    ledger.same(merged, b)
+    classes, locked = ledger.classes()
+    assert classes[b[0]].tolist() == [0, 0, 1, 1, 2, 2]
+    assert set(locked) == set(classes[times[0]].tolist())
+
+
 def test_concatenation_strings_together() -> None:
     ledger = Ledger()
     a, b = ledger.fresh(2), ledger.fresh(3)

@@ -26,11 +26,12 @@ Dim = tuple[Factor, ...]
 Dims = tuple[Dim, ...]
 
 UNKNOWN = -1
-"""Code of a position that may be any: of a dimension that once had size 1, or of a constant in a cut network."""
+"""Code of the only position of a dimension that once had size 1."""
 _SINGLE = "it is a single number, from an input or from a layer with one channel"
 POSITION = "its positions have an order (of space, time or a kernel)"
 _MIXED = "it is flattened together with another prunable dimension"
 _RESHAPED = "it is reshaped across the borders of its dimensions"
+_REPEATED = "it is the number of times that something is repeated"
 
 
 class Ledger:
@@ -40,6 +41,7 @@ class Ledger:
         self.count = first
         self._reasons: list[str] = [_SINGLE]
         self._same: list[tuple[Factor, Factor]] = []
+        self._equal: set[int] = set()
 
     # ------------------------------------------------------------------ making
     def fresh(self, size: int) -> Dim:
@@ -47,9 +49,11 @@ class Ledger:
         self.count += size
         return as_dim(np.arange(self.count - size, self.count))
 
-    def unknown(self, size: int) -> Dim:
-        """A dimension of equal values, which fits any other."""
-        return as_dim(np.full(size, UNKNOWN))
+    def uniform(self, size: int) -> Dim:
+        """A dimension of equal values with new labels: it may become whatever it meets."""
+        dim = self.fresh(size)
+        self._equal.update(label for factor in dim for label in factor.tolist())
+        return dim
 
     def fixed(self, size: int, why: str) -> Dim:
         """A dimension along which nothing can ever be removed."""
@@ -81,8 +85,16 @@ class Ledger:
         return (factor,)
 
     def flat(self, dim: Dim) -> Factor:
-        """The labels of a dimension as one factor; where two factors are prunable, both are locked."""
+        """The labels of a dimension as one factor; where two factors are prunable, both are locked.
+
+        A factor of equal values beside one that is prunable only repeats that: it is locked, the other is not.
+        """
         live = [i for i, factor in enumerate(dim) if (factor >= 0).any()]
+        if len(live) > 1:
+            repeats = [i for i in live if self._equal.issuperset(dim[i].tolist())]
+            if len(live) - len(repeats) == 1:
+                self.lock([tuple(dim[i] for i in repeats)], _REPEATED)
+                live = [i for i in live if i not in repeats]
         if len(live) > 1:
             self.lock([dim], _MIXED)
             return self.fixed(size_of(dim), _MIXED)[0]

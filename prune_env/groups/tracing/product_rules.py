@@ -145,6 +145,8 @@ def attention(p: RuleContext, a: Arguments, out: Sequence[Any]) -> list[Dims]:
             mask = p.dims(a[name])
             for x, y in zip(reversed((*batch, q[-2], k[-2])), reversed(mask), strict=False):
                 p.ledger.same(x, y)
+    if size_of(q[-1]) == size_of(v[-1]):  # most kernels need them to be equal
+        p.ledger.same(q[-1], v[-1])
     result = [(*batch, q[-2], v[-1])]
     for t in out[1:]:
         if isinstance(t, Tensor):

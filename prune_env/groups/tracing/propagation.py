@@ -110,7 +110,7 @@ class Propagation(TorchDispatchMode):
 
     def uniform(self, size: int) -> Dim:
         """A dimension of equal values: it may become whatever it meets."""
-        return self.ledger.fresh(size)
+        return self.ledger.uniform(size)
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Whether a tensor is a parameter or computed from parameters alone."""
