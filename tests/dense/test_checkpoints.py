@@ -23,7 +23,8 @@ def cache(tmp_path, monkeypatch):
 
 def contents(train_state):
     states = [v for p in train_state.model.parameters() for _, v in sorted(train_state.optimizers[0].state[p].items())]
-    return [*train_state.model.state_dict().values(), *states, *train_state.tracker.state_dict().values()]
+    measured = [tensor for _, tensor in sorted(train_state.tracker.state_dict().items())]
+    return [*train_state.model.state_dict().values(), *states, *measured]
 
 
 def equal(one, other):
