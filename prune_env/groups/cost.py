@@ -134,6 +134,8 @@ def _uses_by_width(model: nn.Module, grouping: Grouping, trace: Trace) -> list[t
         with following(replica.eval()) as dense:
 
             def see(name: str, weight: Tensor, tensor: Tensor, channels: int) -> None:
+                if not tensor.numel() or not weight.numel():
+                    return  # labels do not tell a dimension of size 0 from one of size 1
                 dims = list(dense.dims(tensor))
                 del dims[channels]
                 calls.append((name, _factors(dense.dims(weight)), _factors(dims)))

@@ -15,7 +15,7 @@ from torch.nn.parameter import UninitializedParameter
 from prune_env.groups.torch_pruning_check import confirmed, proposals
 from prune_env.groups.tracing.equivalence import Classes
 from prune_env.groups.tracing.modes import both_modes
-from prune_env.groups.tracing.propagation import Trace, propagate, tensors_of
+from prune_env.groups.tracing.propagation import Trace, named_tensors, propagate, tensors_of
 from prune_env.groups.tracing.randomize import undisturbed
 from prune_env.groups.tracing.replica import replicate, unchanged
 from prune_env.groups.types import Group, Grouping
@@ -43,7 +43,7 @@ def discover(
 
     Raises:
         ValueError: If `components` is empty, if `components` or `protect` hold unknown names, or if the model has
-            parameters without a size.
+            parameters without a size or without values.
     """
     components = _checked(model, components)
     with undisturbed(), unchanged(model):
@@ -113,6 +113,8 @@ def _checked(model: nn.Module, components: Sequence[str]) -> tuple[str, ...]:
     lazy = [name for name, p in model.named_parameters() if isinstance(p, UninitializedParameter)]
     if lazy:
         raise ValueError(f"the sizes of {', '.join(lazy[:5])} are not known yet: run the model once on an example")
+    if meta := [name for name, t in named_tensors(model) if t.is_meta]:
+        raise ValueError(f"{', '.join(meta[:5])} are on the device 'meta', and groups are proved by values: load them")
     known = {name for name, _ in [*model.named_modules(), *model.named_parameters()]}
     if unknown := [name for name in components if name not in known]:
         children = ", ".join(name for name, _ in model.named_children())

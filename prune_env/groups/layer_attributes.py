@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 _CONVOLUTION = nn.modules.conv._ConvNd
 
@@ -43,34 +46,44 @@ def _refresh(module: nn.Module, read: Callable[[Any], Sizes]) -> None:
 def weight_of(module: nn.Module) -> Tensor | None:
     """A tensor with the shape of a layer's weight, whether that is a parameter, a buffer or computed from others.
 
-    A computed weight is only asked for where the tensors that it is computed from do not tell its shape.
+    A parametrized weight is computed, in evaluation mode, as no tensor that it is computed from need have its shape.
     """
     for register in (module._parameters, module._buffers):
         for name in ("weight", "weight_orig", "weight_v"):  # those of torch.nn.utils.prune, spectral and weight norm
             if (tensor := register.get(name)) is not None:
                 return tensor
     if is_parametrized(module, "weight"):
-        return _parametrized(module.parametrizations["weight"])  # type: ignore[index, operator, unused-ignore]
+        return _computed(module.parametrizations["weight"])  # type: ignore[index, operator, unused-ignore]
     weight = vars(module).get("weight")
     return weight if isinstance(weight, Tensor) else None
 
 
-def _parametrized(parametrization: Any) -> Tensor:
-    registers = (parametrization._parameters, parametrization._buffers)
-    originals = [t for r in registers for name, t in r.items() if name.startswith("original") and t is not None]
-    if len(originals) == 1:
-        return originals[0]
+def recomputer(module: nn.Module) -> Refresh | None:
+    """A function that computes a weight anew that a hook computes before every call; None where there is none.
+
+    Between a cut and the next call, the module would still show the weight from before the cut.
+    """
+    hooks = [h for h in module._forward_pre_hooks.values() if isinstance(h, tuple(_COMPUTE))]
+    if not hooks:
+        return None
+
+    @torch.no_grad()
+    def recompute() -> None:
+        for hook in hooks:
+            name, compute = next(x for kind, x in _COMPUTE.items() if isinstance(hook, kind))
+            setattr(module, getattr(hook, name), compute(hook, module))
+
+    return recompute
+
+
+def _computed(parametrization: Any) -> Tensor:
+    modes = [(m, m.training) for m in parametrization.modules()]
     try:
-        shape = torch.broadcast_shapes(*(t.shape for t in originals))
-        return next(t for t in originals if t.shape == shape)  # a magnitude and a direction
-    except (RuntimeError, StopIteration):
-        modes = [(m, m.training) for m in parametrization.modules()]
-        try:
-            with torch.no_grad():
-                return parametrization.eval()()
-        finally:
-            for module, training in modes:
-                module.training = training
+        with torch.no_grad():
+            return parametrization.eval()()
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _shape(module: nn.Module) -> torch.Size:
@@ -138,3 +151,10 @@ _READ: dict[Any, Callable[[Any], Sizes]] = {
     nn.RNNBase: _recurrent,
     nn.RNNCellBase: _recurrent_cell,
 }
+
+_COMPUTE: dict[type, tuple[str, Callable[[Any, nn.Module], Tensor]]] = {
+    WeightNorm: ("name", lambda hook, module: hook.compute_weight(module)),
+    SpectralNorm: ("name", lambda hook, module: hook.compute_weight(module, do_power_iteration=False)),
+    BasePruningMethod: ("_tensor_name", lambda hook, module: hook.apply_mask(module)),
+}
+"""For each kind of hook of `torch.nn.utils` the attribute with the tensor's name, and how the tensor is computed."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prune_env.groups.layer_attributes import refresher
+from prune_env.groups.layer_attributes import recomputer, refresher
 from prune_env.groups.optimizers import StateLayout, with_inner
 from prune_env.groups.slicing import PlainSlot, Positions, TensorSlot, select, slots_of
 from prune_env.groups.tracing.replica import place_of
@@ -97,6 +97,7 @@ class Surgeon:
             self._plain += plain
         cut = {id(m): m for slot in self._slots if slot.cuts for m in slot.modules if m is not None}
         self._refresh = [refresh for module in cut.values() if (refresh := refresher(module))]
+        self._recompute = [recompute for module in cut.values() if (recompute := recomputer(module))]
 
     def _slots_of_target(self, prefix: str, network: nn.Module) -> tuple[list[TensorSlot], list[PlainSlot]]:
         shapes = {slot.name: slot.tensor.shape for slot in self._slots}
@@ -156,7 +157,7 @@ class Surgeon:
         for plain in self._plain:
             if plain.same_memory is not None:
                 plain.assign(None)
-        for refresh in self._refresh:
+        for refresh in (*self._refresh, *self._recompute):
             refresh()
 
     def _check(self, keep: Tensor) -> None:

@@ -3,12 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.utils.parametrize as parametrize
+import torch.nn.utils.prune as prune
 from constructs import BY_NAME, CASES, grouping_of
-from networks import Case, conv, lin, net, of, trained
+from networks import Case, conv, lin, net, of, seq, trained
 from test_surgery import random_keep
 from torch import nn
 
-from prune_env.groups import CostModel, Surgeon, count_cost
+from prune_env.groups import CostModel, Surgeon, count_cost, discover
 
 
 def test_linear_by_hand() -> None:
@@ -79,3 +81,102 @@ def test_a_model_is_left_as_it_was_even_if_its_trace_fails() -> None:
         count_cost(model, lambda m: m(torch.zeros(1, 5)))
     assert model.training
     assert not model.a._forward_hooks
+
+
+# ---------------------------------------------------------------- weights that are no parameters of their own
+class Adapter(nn.Module):
+    def __init__(self, rank: int):
+        super().__init__()
+        self.down, self.up = nn.Parameter(torch.randn(rank, 4)), nn.Parameter(torch.randn(8, rank))
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight + self.up @ self.down
+
+
+class LowRank(nn.Module):
+    def forward(self, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return u @ v
+
+    def right_inverse(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.randn(8, 2), torch.randn(2, 4)
+
+
+def frozen(layer: nn.Module) -> None:
+    weight = layer.weight.detach()
+    del layer.weight
+    layer.register_buffer("weight", weight)
+
+
+UNUSUAL = {
+    "adapter of small rank": lambda a: parametrize.register_parametrization(a, "weight", Adapter(2)),
+    "adapter of large rank": lambda a: parametrize.register_parametrization(a, "weight", Adapter(16)),
+    "low rank": lambda a: parametrize.register_parametrization(a, "weight", LowRank()),
+    "orthogonal": nn.utils.parametrizations.orthogonal,
+    "weight norm": nn.utils.parametrizations.weight_norm,
+    "weight norm, old": nn.utils.weight_norm,
+    "spectral norm, old": nn.utils.spectral_norm,
+    "mask": lambda a: prune.l1_unstructured(a, "weight", 0.3),
+    "buffer": frozen,
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_cost_of_layers_whose_weight_is_no_parameter(name: str) -> None:
+    torch.manual_seed(0)
+    model = net(lambda s, x: s.b(s.a(x).relu()), a=lin(4, 8), b=lin(8, 3))()
+    UNUSUAL[name](model.a)
+
+    def trace(m: nn.Module) -> torch.Tensor:
+        return m(torch.zeros(1, 4))
+
+    grouping = discover(model, trace, ("a", "b"))
+    surgeon, predict = Surgeon(model, grouping), CostModel(model, grouping, trace)
+    assert predict.dense == count_cost(model, trace)
+    assert predict.dense.macs == 4 * 8 + 8 * 3
+    surgeon.cut(torch.cat([torch.arange(g.channels) < g.channels // 2 for g in grouping]))
+    assert predict(surgeon.widths.numpy()) == count_cost(model, trace)
+    assert count_cost(model, trace).macs == 4 * 4 + 4 * 3
+    assert model.a.out_features == 4
+
+
+def test_tensors_in_the_same_memory_count_once() -> None:
+    model = net(lambda s, x: s.b(s.a(x) * s.c(x)), a=lin(4, 6), c=lin(4, 6), b=lin(6, 3))()
+    model.c.weight.data = model.a.weight.data
+
+    def trace(m: nn.Module) -> torch.Tensor:
+        return m(torch.zeros(1, 4))
+
+    grouping = discover(model, trace, ("a", "c", "b"))
+    surgeon, predict = Surgeon(model, grouping), CostModel(model, grouping, trace)
+    assert predict.dense == count_cost(model, trace)
+    assert predict.dense.parameters == 24 + 6 + 6 + 18 + 3
+    assert predict.dense.macs == 24 + 24 + 18
+    surgeon.cut(torch.arange(6) < 2)
+    assert predict(surgeon.widths.numpy()) == count_cost(model, trace)
+
+
+def test_an_idle_component_may_lie_in_another_one() -> None:
+    model = net(lambda s, x: s.b(s.a(x)), a=seq(lin(4, 6), lin(6, 5)), b=lin(5, 3))()
+
+    def trace(m: nn.Module) -> torch.Tensor:
+        return m(torch.zeros(1, 4))
+
+    grouping = discover(model, trace, ("a.0", "a.1", "b"))
+    predict = CostModel(model, grouping, trace, idle=("a.1",))
+    assert predict.dense == count_cost(model, trace, idle=("a.1",))
+    assert predict.dense.macs == 24 + 15
+    assert predict.dense.parameters == 24 + 6 + 15 + 3
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_layers_without_inputs_or_outputs_cost_nothing() -> None:
+    model = net(
+        lambda s, x: (s.b(s.a(x)), s.z(s.a(x)), s.b(s.a(x)[:0])), a=lin(4, 8), b=lin(8, 3), z=of(nn.Linear, 8, 0)
+    )()
+
+    def trace(m: nn.Module) -> object:
+        return m(torch.zeros(2, 4))
+
+    grouping = discover(model, trace, ("a", "b", "z"))
+    assert count_cost(model, trace).macs == CostModel(model, grouping, trace).dense.macs == 3 * 64 + 48

@@ -279,6 +279,7 @@ COMPUTED: dict[str, Callable[[nn.Linear], Any]] = {
     "spectral norm, old": nn.utils.spectral_norm,
     "spectral norm": nn.utils.parametrizations.spectral_norm,
     "adapter": lambda a: parametrize.register_parametrization(a, "weight", Adapter(6, 4, 9)),
+    "orthogonal": nn.utils.parametrizations.orthogonal,
     "frozen adapter": lambda a: parametrize.register_parametrization(
         a.requires_grad_(False), "weight", Adapter(6, 4, 9)
     ),
@@ -298,6 +299,7 @@ def test_layers_with_computed_weights_are_cut(name: str) -> None:
     keep = torch.cat([KEEP if g is group else torch.ones(g.channels, dtype=torch.bool) for g in grouping])
     hidden = model.a(X)
     surgeon.cut(keep)
+    assert model.a.weight.shape == (3, 4)
     assert (model.a.out_features, model.b.in_features) == (3, 3)
     if "spectral" not in name:  # the norm of a part is another one
         assert torch.allclose(model.a(X), hidden[:, KEEP], atol=1e-6)
