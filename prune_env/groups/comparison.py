@@ -33,7 +33,7 @@ def differs(wanted: Tensor, got: Tensor, precise: bool, scale: Tensor | None = N
         return not bool(torch.equal(wanted, got))
     wanted, got = wanted.detach(), got.detach()
     size, distance = wanted.abs(), (wanted - got).abs()
-    if scale is None and bool((distance <= _RELATIVE[precise] * size).all()):
+    if scale is None and bool(((distance <= _RELATIVE[precise] * size) & size.isfinite()).all()):
         return False
     finite = distance.isfinite()
     if scale is None:

@@ -386,9 +386,14 @@ def _normalised(b: Builder) -> None:
     b.exact = False
 
 
-def _split(b: Builder) -> tuple[int, int, bool]:
-    """A layer whose channels are split: its wire, the number of parts, and whether that number is fixed."""
-    parts, size = b.draw(st.integers(2, 4)), b.draw(st.integers(2, 3))
+def _split(b: Builder, least: int = 2) -> tuple[int, int, bool]:
+    """A layer whose channels are split in parts: its wire, their number or size, and whether the number is fixed.
+
+    Args:
+        b: The builder.
+        least: Least size of a part.
+    """
+    parts, size = b.draw(st.integers(2, 4)), b.draw(st.integers(least, 4))
     fixed = b.draw(st.booleans())
     at = b.weighted(b.pick(), parts * size)
     b.wires[at].used = True
@@ -410,7 +415,7 @@ def viewed(x: Tensor, number: int, fixed: bool) -> Tensor:
 
 
 def _shuffle(b: Builder) -> None:
-    at, number, fixed = _split(b)
+    at, number, fixed = _split(b, least=3)  # of two parts of two, one may go as a whole: what is left is in order
     channels = b.wires[at].channels
     size = len(channels) // number if fixed else number
     order = [channels[i] for j in range(size) for i in range(j, len(channels), size)]
