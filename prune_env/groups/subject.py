@@ -129,17 +129,21 @@ class Subject:
             for name, values in before.items():
                 tensors[name].data = values
 
-    def unmeasured(self) -> dict[str, str]:
-        """Why nothing can be proved about a group, by name: no output reacts to it."""
+    @property
+    def measures_nothing(self) -> str | None:
+        """Why no group can be proved at all, or None."""
         real = [t for t in self.outputs if t.is_floating_point() or t.is_complex()]
         checks = {
             _INTEGER: not real,
             _EMPTY: not any(t.numel() for t in real),
             _INFINITE: not any(bool(t.isfinite().any()) for t in real),
         }
-        for reason, fails in checks.items():
-            if fails:
-                return dict.fromkeys((g.name for g in self.groups), reason)
+        return next((reason for reason, fails in checks.items() if fails), None)
+
+    def unmeasured(self) -> dict[str, str]:
+        """Why nothing can be proved about a group, by name: no output reacts to it."""
+        if reason := self.measures_nothing:
+            return dict.fromkeys((g.name for g in self.groups), reason)
         gradients = self.gradients(self.run())
         return {g.name: _SILENT for g in self.groups if not _reached(g, gradients) and not self._reacts(g)}
 

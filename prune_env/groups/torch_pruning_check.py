@@ -44,6 +44,7 @@ def proposals(model: nn.Module, trace: Trace) -> list[Proposal]:
             graph = tp.DependencyGraph().build_dependency(
                 replica, torch.zeros(1), forward_fn=lambda m, _: _differentiable(run(m)), verbose=False
             )
+            group_type.longest = max((n for p in replica.parameters() for n in p.shape), default=1)
             group_type.most = 4 * len(graph.module2node) + 50
             found += (_read(graph, group, names) for group in graph.get_all_groups())
     except Exception as error:  # it asserts, indexes and recurses its way through networks that it does not know
@@ -72,13 +73,16 @@ def _is(classes: Classes, group: Group, proposal: Proposal) -> bool:
 
 @contextmanager
 def _bounded(tp: Any) -> Iterator[Any]:
-    """Stop it where it follows a loop for ever, as it does in an LSTM; yields the type of group that counts."""
+    """Stop it where it follows a loop for ever (in an LSTM), or with ever more positions (through a flatten and back).
+
+    Yields the type of group that counts.
+    """
 
     class BoundedGroup(tp.dependency.Group):
-        most = 0
+        most = longest = 0
 
         def add_dep(self, dep: Any, idxs: Any) -> None:
-            if len(self) >= self.most:
+            if len(self) >= self.most or len(idxs) > self.longest:
                 raise RecursionError("a group without end")
             super().add_dep(dep, idxs)
 

@@ -18,7 +18,7 @@ from prune_env.groups.subject import Subject, reordered
 from prune_env.groups.surgery import Surgeon
 from prune_env.groups.types import Group, Grouping
 
-Width = Literal["random", "half", "least"]
+Width = Literal["random", "half", "least", "most"]
 Keep = dict[str, np.ndarray]
 """Which channels of every group stay, bool [C] by name."""
 
@@ -118,6 +118,8 @@ class DryCut:
             stay = order[:half]
             if width == "least":
                 stay = random.permutation(group.channels)[:least]
+            elif width == "most":
+                stay = order[1:]
             elif width == "random":  # in thorough trials every channel goes once, here or with the other half
                 most = max(least, group.channels - half) if thorough else group.channels - 1
                 stay = order[group.channels - int(random.integers(least, most + 1)) :]

@@ -1,9 +1,10 @@
 """Prove every group by values before anything is cut: which groups are tried together, and which one is to blame.
 
-Every group is permuted and really cut on a randomised copy: to random widths, to halves and down to its least width,
-in evaluation and in training mode (see `trials`, `reference`). All groups are tried together, and then in rounds such
-that of any two groups one is cut while the other is not: no two mistakes can cover for each other. Only if a round
-fails are groups tried one by one, first those that the mismatch points at. So G groups cost about log2(G) rounds.
+Every group is permuted and really cut on a randomised copy: to random widths, to halves, down to its least width and
+by a single channel, in evaluation and in training mode (see `trials`, `reference`). All groups are tried together, and
+then in rounds such that of any two groups one is cut while the other is not: no two mistakes can cover for each other.
+Only if a round fails are groups tried one by one, first those that the mismatch points at. So G groups cost about
+log2(G) rounds.
 
 Letters: G groups.
 """
@@ -25,7 +26,8 @@ from prune_env.groups.tracing.replica import replicate, unchanged
 from prune_env.groups.trials import DryCut, InfiniteError, Permutation, Width
 from prune_env.groups.types import Group, Grouping
 
-_WIDTHS: tuple[Width, ...] = ("random", "half", "least")
+_DRAWS = 5
+_WIDTHS: tuple[Width, ...] = ("random", "half", "least", "most")
 
 Names = list[str]
 Trial = Callable[[Names], str | None]
@@ -60,22 +62,35 @@ def prove(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> Findings:
     """Try all groups.
 
     Args:
-        model: A copy of the dense network; it is left changed.
+        model: The dense network; copies of it are tried.
         trace: Its trace, in all modes that are to be proved.
         groups: The groups to be proved.
     """
-    if not groups:
-        return Findings()
-    subject = Subject(randomize(model.eval(), trace), groups)
-    failed = subject.unmeasured()
+    findings, silent = Findings(), {g.name: "" for g in groups}
+    for seed in range(_DRAWS):  # a unit that happens to be dead for one draw of the weights lives for another
+        replica, run = replicate(model, trace)
+        subject = Subject(randomize(replica.eval(), run, seed), groups)
+        now = subject.unmeasured()
+        if silent.keys() - now.keys():
+            _prove(subject, findings)
+        silent = {name: now[name] for name in silent.keys() & now.keys()}
+        if not silent or subject.measures_nothing:
+            break
+    findings.failed |= silent
+    findings.least = {name: n for name, n in findings.least.items() if n > 1 and name not in findings.failed}
+    return findings
+
+
+def _prove(subject: Subject, findings: Findings) -> None:
+    names = [g.name for g in subject.groups]
     cut = DryCut(subject)
-    for number, widths in enumerate(_plan([g.name for g in groups])):
-        _cut_round(cut, widths, number, failed)
+    cut.least.update(findings.least)
+    for number, widths in enumerate(_plan(names)):
+        _cut_round(cut, widths, number, findings.failed)
+    findings.least.update(cut.least)
     permutation = Permutation(subject)
-    names = [g.name for g in groups]
     for number, subset in enumerate([names, *([names[i] for i in subset] for subset in rounds(len(names)))]):
-        _permute_round(permutation, subset, number, failed)
-    return Findings(failed, {name: n for name, n in cut.least.items() if n > 1 and name not in failed})
+        _permute_round(permutation, subset, number, findings.failed)
 
 
 def rounds(count: int) -> list[list[int]]:

@@ -142,6 +142,9 @@ SPLIT = [
               a=conv(2, 12), b=conv(12, 3))
         for n in (2, 3, 6)
     ),
+    _case(  # right by chance if one part stays, and wrong if two do
+        "shuffle of three parts of three", lambda s, x: s.b(shuffled(s.a(x), 3)), a=lin(4, 9), b=lin(9, 3)
+    ),
     _case("two heads of a fixed size", heads, TIME, **ATTENTION),
     _case("latents of four", lambda s, x: s.b(s.a(x).unflatten(1, (-1, 4)).softmax(-1).flatten(1)), a=lin(4, 8),
           b=lin(8, 3)),

@@ -57,9 +57,9 @@ class Runner:
         precise: Whether it computes in double precision.
     """
 
-    def __init__(self, model: nn.Module, trace: Trace, random_inputs: bool, precise: bool):
+    def __init__(self, model: nn.Module, trace: Trace, random_inputs: bool, precise: bool, seed: int = 0):
         self.model, self.precise = model, precise
-        self._trace, self._random_inputs = trace, random_inputs
+        self._trace, self._random_inputs, self._seed = trace, random_inputs, seed
 
     def __call__(self, operators: RandomInputs | None = None, observer: Observer | None = None) -> list[Tensor]:
         """The tensors that the trace returns.
@@ -80,7 +80,7 @@ class Runner:
             stack.enter_context(decomposed())
             if self.precise:
                 stack.enter_context(DoublePrecision())
-            operators.begin(depth, self._random_inputs)
+            operators.begin(depth, self._random_inputs, self._seed)
             stack.enter_context(operators)
             if observer is not None:
                 stack.enter_context(observer(depth))
@@ -90,8 +90,10 @@ class Runner:
         return outputs
 
 
-def randomize(model: nn.Module, trace: Trace) -> Runner:
+def randomize(model: nn.Module, trace: Trace, seed: int = 0) -> Runner:
     """Perturb the weights of `model` in place, in double precision; returns what runs it.
+
+    `seed` chooses the weights and the inputs.
 
     Where that fails, or makes other outputs infinite than before, the next attempt asks less of the network: its own
     precision, the caller's inputs, its own weights.
@@ -107,8 +109,9 @@ def randomize(model: nn.Module, trace: Trace) -> Runner:
         (True, False, False),
         (False, False, False),
     ):
-        runner = Runner(model, trace, random_inputs, precise)
+        runner = Runner(model, trace, random_inputs, precise, seed)
         try:
+            torch.manual_seed(seed)
             with torch.no_grad():
                 for tensor, dtype, values in original:
                     tensor.data = values.to(torch.float64 if precise and dtype in _LOW else dtype)
@@ -140,15 +143,16 @@ def undisturbed() -> Iterator[None]:
 class RandomInputs(TorchDispatchMode):
     """Constant tensors that the network's caller makes become random; noise that the network draws becomes constant."""
 
-    def begin(self, depth: Depth, random_inputs: bool) -> None:
+    def begin(self, depth: Depth, random_inputs: bool, seed: int) -> None:
         """Start anew.
 
         Args:
             depth: Tells what the caller does from what the network does.
             random_inputs: Whether constant tensors that the caller makes become random.
+            seed: Chooses their values.
         """
         self._depth, self._random_inputs = depth, random_inputs
-        self._generator = torch.Generator().manual_seed(0)
+        self._generator = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunction():
