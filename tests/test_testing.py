@@ -310,6 +310,8 @@ def test_what_may_surprise_is_noted():
     notes = "\n".join(check_target(Surprising()).notes)
     assert "outside all components are never removed" in notes
     assert "unused.weight" in notes
+    grouping = check_target(Surprising()).grouping
+    assert not any("unused" in group.name for group in grouping)
     assert "get no gradient from training_step: unused.bias, unused.weight" in notes
 
 

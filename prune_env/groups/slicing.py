@@ -29,10 +29,8 @@ class TensorSlot:
         name: The first of its names.
         cuts: What is cut off it.
         is_parameter: Whether it is a parameter.
-        modules: The module that each of its names belongs to; None where a list or dictionary has it.
-        holders: The dictionary or list that has the tensor, for each name; the way through `getattr` takes several
-            times as long.
-        keys: The keys that it has there.
+        holders: For each of its names the module (None where a list or dictionary has the tensor), the dictionary or
+            list that has it, and its key there; the way through `getattr` takes several times as long.
         same_memory: The slot whose tensor lies in the same memory, for a tie by `.data`.
         overlaps: Whether it shares a part of its memory with others; it is never cut then.
     """
@@ -40,26 +38,19 @@ class TensorSlot:
     name: str
     cuts: Cuts
     is_parameter: bool
-    modules: list[nn.Module | None] = field(default_factory=list)
-    holders: list[Any] = field(default_factory=list)
-    keys: list[Any] = field(default_factory=list)
+    holders: list[tuple[nn.Module | None, Any, Any]] = field(default_factory=list)
     same_memory: TensorSlot | None = None
     overlaps: bool = False
-
-    def add_holder(self, module: nn.Module | None, holder: Any, key: Any) -> None:
-        """Note another place that has the tensor."""
-        self.modules.append(module)
-        self.holders.append(holder)
-        self.keys.append(key)
 
     @property
     def tensor(self) -> Tensor:
         """The tensor that is here now."""
-        return self.holders[0][self.keys[0]]
+        _, holder, key = self.holders[0]
+        return holder[key]
 
     def assign(self, tensor: Tensor) -> None:
         """Replace the tensor wherever it is."""
-        for module, holder, key in zip(self.modules, self.holders, self.keys, strict=True):
+        for module, holder, key in self.holders:
             if isinstance(module, nn.RNNBase):
                 setattr(module, key, tensor)  # keeps the flat list of its weights up to date
             else:
@@ -161,7 +152,7 @@ def slots_of(module: nn.Module, cuts: dict[str, Cuts], prefix: str = "") -> tupl
                     continue
                 name = f"{path}.{key}" if path else key
                 new = TensorSlot(name, cuts.get(stem + name, []), isinstance(tensor, nn.Parameter))
-                slots.setdefault(id(tensor), new).add_holder(child, register, key)
+                slots.setdefault(id(tensor), new).holders.append((child, register, key))
     in_memory: dict[Any, TensorSlot] = {}
     for slot in slots.values():
         if (place := place_of(slot.tensor)) is not None and (first := in_memory.setdefault(place, slot)) is not slot:
@@ -171,7 +162,7 @@ def slots_of(module: nn.Module, cuts: dict[str, Cuts], prefix: str = "") -> tupl
             if isinstance(holder, tuple):  # it cannot be changed
                 continue
             if (known := slots.get(id(holder[key]))) is not None:
-                known.add_holder(None, holder, key)
+                known.holders.append((None, holder, key))
             else:
                 plain.append(PlainSlot(holder, key, in_memory.get(place_of(holder[key]))))
     shared = overlapping((slot.name, slot.tensor) for slot in slots.values())

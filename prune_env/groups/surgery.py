@@ -95,7 +95,7 @@ class Surgeon:
             slots, plain = self._slots_of_target(prefix, network)
             self._slots += slots
             self._plain += plain
-        cut = {id(m): m for slot in self._slots if slot.cuts for m in slot.modules if m is not None}
+        cut = {id(m): m for slot in self._slots if slot.cuts for m, _, _ in slot.holders if m is not None}
         self._refresh = [refresh for module in cut.values() if (refresh := refresher(module))]
         self._recompute = [recompute for module in cut.values() if (recompute := recomputer(module))]
 
@@ -212,9 +212,10 @@ class Surgeon:
     # ------------------------------------------------------------------ remembering
     def snapshot(self) -> Snapshot:
         """A copy of everything that training and cutting change."""
+        tensors = [slot.tensor for slot in self._slots]
         return Snapshot(
-            tensors=[slot.tensor.detach().clone() for slot in self._slots],
-            requires_grad=[slot.tensor.requires_grad for slot in self._slots],
+            tensors=[tensor.detach().clone() for tensor in tensors],
+            requires_grad=[tensor.requires_grad for tensor in tensors],
             plain=[plain.value for plain in self._plain],
             settings=[[_settings(s) for s in optimizer.param_groups] for optimizer in self.optimizers],
             states=[
@@ -244,7 +245,7 @@ class Surgeon:
                 swapped[old] = parameter = _parameter(old, new, trained)
                 slot.assign(parameter)
             else:
-                slot.assign(_succeeding(old, new).requires_grad_(trained))
+                slot.assign(_succeeding(old, new.requires_grad_() if trained else new))
         for plain, value in zip(self._plain, snapshot.plain, strict=True):
             plain.assign(value)
         for optimizer, settings, states, others in zip(
@@ -289,11 +290,11 @@ def _parameter(old: Any, values: Tensor, trained: bool) -> nn.Parameter:
 
 def _succeeding(old: Tensor, new: Any) -> Any:
     """A new tensor with the attributes and hooks of an old one; handles of the hooks remove them from the new one."""
-    if old.__dict__:
-        new.__dict__.update(old.__dict__)
-    if old._backward_hooks:
-        new._backward_hooks = old._backward_hooks
-    if hooks := getattr(old, "_post_accumulate_grad_hooks", None):
+    if attributes := old.__dict__:
+        new.__dict__.update(attributes)
+    if hooks := old._backward_hooks:
+        new._backward_hooks = hooks
+    if hooks := old._post_accumulate_grad_hooks:
         new._post_accumulate_grad_hooks = hooks
     return new
 
