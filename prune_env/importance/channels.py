@@ -68,8 +68,9 @@ class ChannelSums:
         lengths = np.repeat([size // n for size, n in zip(sizes, rows, strict=True)], rows)
         self._starts = np.cumsum([0, *lengths[:-1]])
         self._scratch = self._empty(sum(sizes) if self._one_call else max(sizes, default=0))
-        self._product = self._empty(self._scratch.numel())
-        self._reduced = self._empty(len(STATISTICS), sum(rows)).zero_()
+        self._product = self._empty(len(self._scratch))
+        self._reduced = self._empty(len(STATISTICS), sum(rows))
+        self._planned: frozenset[str] | None = None
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.dtype, device=self.device)
@@ -84,7 +85,8 @@ class ChannelSums:
     def sum(self, tensors: Sequence[Tensor], power: Power) -> Tensor:
         """Sum x, |x| or x^2 over each channel, [W]."""
         row = self._empty(1, len(self._index))
-        self._reduce(self._views(tensors), [(row[0], power)])
+        for i, view in enumerate(self._views(tensors)):
+            self._reduce(view, [(row[0], power)], i)
         return self._to_channels(row)[0]
 
     @torch.no_grad()
@@ -96,38 +98,37 @@ class ChannelSums:
             statistics: Which are computed; the others are zero. There are always four rows: what follows must not
                 depend on how many are asked for, not even in the last bit.
         """
-        wanted = [
-            (row, *_SUMMED[name]) for row, name in zip(self._reduced, STATISTICS, strict=True) if name in statistics
-        ]
-        plain, weighted = ([(row, power) for row, w, power in wanted if w is side] for side in (False, True))
-        weights = self._views(self.parameters) if weighted else ()
-        self._reduce(self._views(gradients), plain, weights, weighted)
+        if self._planned != statistics:
+            self._plan(frozenset(statistics))
+        weights = self._views(self.parameters) if self._weighted else ()
+        for i, view in enumerate(self._views(gradients)):
+            self._reduce(view, self._plain, i)
+            if weights:
+                product = torch.mul(view, weights[i], out=self._product[: view.numel()].view_as(view))
+                self._reduce(product, self._weighted, i)
         return self._to_channels(self._reduced)
+
+    def _plan(self, statistics: frozenset[str]) -> None:
+        self._planned = statistics
+        self._reduced.zero_()
+        wanted = [(row, *_SUMMED[s]) for row, s in zip(self._reduced, STATISTICS, strict=True) if s in statistics]
+        self._plain, self._weighted = ([(row, power) for row, w, power in wanted if w is x] for x in (False, True))
 
     def _views(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Each tensor with its channel dimension first; one flat tensor of all where they are reduced in one call."""
         rows = [t if dim == 0 else t.transpose(0, dim).contiguous() for t, dim in zip(tensors, self._dims, strict=True)]
         return [flatten(rows)] if self._one_call and rows else rows
 
-    def _reduce(
-        self, views: Sequence[Tensor], plain: _Jobs, weights: Sequence[Tensor] = (), weighted: _Jobs = ()
-    ) -> None:
-        """Write the sums of each view's rows, and of each view times its weight, to where the jobs say."""
-        for i, view in enumerate(views):
-            self._reduce_rows(view, plain, i)
-            if weighted:
-                product = torch.mul(view, weights[i], out=self._product[: view.numel()].view_as(view))
-                self._reduce_rows(product, weighted, i)
-
-    def _reduce_rows(self, rows: Tensor, jobs: _Jobs, i: int) -> None:
+    def _reduce(self, rows: Tensor, jobs: Sequence[tuple[Tensor, Power]], i: int) -> None:
+        """Write the sums of the rows of view `i`, by power, to where the jobs say, each [R]."""
         if self._one_call:
             flat, scratch = rows.numpy(), self._scratch.numpy()
-            for row, power in jobs:
-                np.add.reduceat(_POWERS[power](flat, scratch), self._starts, out=row.numpy())
+            for out, power in jobs:
+                np.add.reduceat(_POWERS[power](flat, scratch), self._starts, out=out.numpy())
             return
         rows = rows.flatten(1) if rows.dim() > 1 else rows.unsqueeze(1)
-        for row, power in jobs:
-            out = row[self._rows_of[i]]
+        for target, power in jobs:
+            out = target[self._rows_of[i]]
             if power == "square":
                 torch.linalg.vector_norm(rows, 2, dim=1, out=out).square_()
             elif power == "absolute":
@@ -139,9 +140,6 @@ class ChannelSums:
         sums = torch.zeros(len(rows), self.width + 1, dtype=self.dtype, device=self.device)
         return sums.index_add_(1, self._index, rows)[:, : self.width]
 
-
-_Jobs = Sequence[tuple[Tensor, Power]]
-"""Where the sum of each row goes, [R], and of which power."""
 
 _POWERS: dict[Power, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "signed": lambda x, out: x,

@@ -100,7 +100,7 @@ class Bayes(Measure):
         state["alpha"] += config.kappa
         state["beta"] += config.kappa * statistics["mean_abs"] / config.eta
         fisher = statistics["mean_square"]
-        return (torch.log1p(self.mean(state["alpha"], state["beta"])) * (1.0 + fisher)).to(fisher.dtype)
+        return torch.log1p_(self.mean(state["alpha"], state["beta"])).mul_(1.0 + fisher).to(fisher.dtype)
 
     def mean(self, alpha: Tensor, beta: Tensor) -> Tensor:
         """Mu of a posterior."""

@@ -75,10 +75,9 @@ class CosineL1:
         if not terms:
             return
         coefficients = self.coefficients()
-        signs = list(torch._foreach_sign([p for p, _, _ in terms]))
-        torch._foreach_mul_(signs, [coefficients[g] for _, _, g in terms])
-        gradients: list[Tensor] = [gradient for _, gradient, _ in terms]
-        torch._foreach_add_(gradients, signs)
+        signs = torch._foreach_sign([p for p, _, _ in terms])
+        for sign, (_, gradient, g) in zip(signs, terms, strict=True):
+            gradient.add_(sign, alpha=coefficients[g])
 
     def after_step(self) -> None:
         """Advance the schedule by one step."""

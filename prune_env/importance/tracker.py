@@ -65,7 +65,8 @@ class ImportanceTracker:
             ValueError: If a measure is unknown.
         """
         self._tracked = list(dict.fromkeys(measures))
-        self._statistics = {name for m in self._tracked for name in find("measure", m, MEASURES).statistics}
+        needed = (find("measure", m, MEASURES).statistics for m in self._tracked)
+        self._statistics = frozenset(name for names in needed for name in names)
 
     def _bind(self) -> None:
         self._sums = ChannelSums(self.surgeon, self.config.scope)

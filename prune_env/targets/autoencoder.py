@@ -124,17 +124,17 @@ class Autoencoder(Target):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._images = self._load()
+        self.to(self.device)
 
     def _load(self) -> Images:
         images = LOADERS[self.data]()
-        images = images if self.images is None else replace(images, train=images.train[: self.images])
-        splits = {split: getattr(images, split).to(self.device) for split in ("train", "validation", "test")}
-        return replace(images, **splits)
+        return images if self.images is None else replace(images, train=images.train[: self.images])
 
     def to(self, device: torch.device | str) -> None:
         """Move the images to a device."""
         super().to(device)
-        self._images, self._mean_image = self._load(), self._mean_image.to(self.device)
+        splits = {split: getattr(self._images, split).to(device) for split in ("train", "validation", "test")}
+        self._images, self._mean_image = replace(self._images, **splits), self._mean_image.to(device)
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """A dense autoencoder with torch's usual initialisation, drawn with `generator`."""
