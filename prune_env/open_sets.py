@@ -50,6 +50,19 @@ def add(kind: str, name: str, entry: Entry, known: MutableMapping[str, Entry]) -
     known[name] = entry
 
 
+class UnknownOptionError(TypeError, ValueError):
+    """An option or keyword that does not exist: a TypeError, as Python raises, and a ValueError, as users catch.
+
+    Attributes:
+        name: Of the option.
+        known: Names that there are.
+    """
+
+    def __init__(self, owner: str, name: str, known: Iterable[str]):
+        self.name, self.known = name, tuple(known)
+        super().__init__(f"{owner}: {unknown('option', name, self.known)}")
+
+
 def split_options(text: str) -> tuple[str, dict[str, Any]]:
     """`name:key=value,key=value` as the name and its options; values are YAML: numbers, true, [1, 0, 1], words.
 

@@ -7,7 +7,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # From the ground up; a module may import from its own layer and from those below.
 LAYERS = [
-    ["prune_env.storage", "prune_env.parallel", "prune_env.provenance", "prune_env.validation", "prune_env.open_sets"],
+    [
+        "prune_env.storage",
+        "prune_env.parallel",
+        "prune_env.provenance",
+        "prune_env.validation",
+        "prune_env.open_sets",
+        "prune_env.isolation",
+    ],
     ["prune_env.groups", "prune_env.targets"],
     ["prune_env.importance"],
     ["prune_env.training", "prune_env.repair"],

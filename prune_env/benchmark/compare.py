@@ -18,7 +18,7 @@ import numpy as np
 
 from prune_env.benchmark.policies import Policy, find_policy, make_policy, policy_title
 from prune_env.benchmark.records import FILE_NAME, Failure, Key, Result, append, finished_keys
-from prune_env.benchmark.rollout import begin, play
+from prune_env.benchmark.rollout import begin, rollout
 from prune_env.benchmark.run import Run
 from prune_env.dense import identify
 from prune_env.dense.pool import Pool, prepare
@@ -178,7 +178,7 @@ def _prune(env: PruningEnv, policy: Policy, network: int, budget: float, seed: i
     drawn = int(np.random.SeedSequence([seed, network, round(budget * 10_000)]).generate_state(1)[0])
     observation = begin(env, policy, network, budget, drawn)
     floor, dense = env.network.score_scale("test")
-    info = play(env, policy, observation)
+    info = rollout(env, policy, observation)
     terms = info["reward_terms"]
     retained = env.episode.retained("test")
     dense_widths = env.network.train_state.surgeon.grouping.widths
@@ -189,7 +189,7 @@ def _prune(env: PruningEnv, policy: Policy, network: int, budget: float, seed: i
         "sparsity": terms["sparsity"],
         "sparsity_macs": terms["sparsity_macs"],
         "collapsed": bool(info["collapsed"]),
-        "evaluations": env.episode.evaluations,
+        "evaluations": env.episode.trial_cuts,
         "ratios": dict(zip(env.group_names, (1.0 - info["channels"] / dense_widths).tolist(), strict=True)),
         "wall_s": time.perf_counter() - started,
     }

@@ -1,4 +1,4 @@
-"""How a policy plays an episode: one rule for whoever measures or shows what becomes of a network."""
+"""Roll out a policy: one rule for benchmarks, videos and studies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def begin(env: PruningEnv, policy: Policy, network: int, budget: float, seed: in
     return observation
 
 
-def play(env: PruningEnv, policy: Policy, observation: np.ndarray) -> dict[str, Any]:
+def rollout(env: PruningEnv, policy: Policy, observation: np.ndarray) -> dict[str, Any]:
     """Let a policy prune until the episode is over, and return the last round's info."""
     state, over = None, False
     while not over:

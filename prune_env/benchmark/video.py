@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from prune_env.benchmark.policies import make_policy, policy_title
-from prune_env.benchmark.rollout import begin, play
+from prune_env.benchmark.rollout import begin, rollout
 from prune_env.envs import PruningEnv
 from prune_env.parallel import one_thread
 
@@ -52,7 +52,7 @@ def video(
     agent = make_policy(policy, made)
     observation = begin(made, agent, network, budget, seed)
     before = _caption(made, "dense"), _film(made)
-    play(made, agent, observation)
+    rollout(made, agent, observation)
     after = _caption(made, f"pruned by {policy_title(policy)}"), _film(made)
     pictures = [_stack((before[0], above), (after[0], below)) for above, below in zip(before[1], after[1], strict=True)]
     path = Path(out)

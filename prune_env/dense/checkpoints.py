@@ -22,7 +22,7 @@ from tqdm import tqdm
 from prune_env.dense.loop import Evaluation, EvaluationCallback, train_dense
 from prune_env.dense.train_state import State, TrainState
 from prune_env.importance import ImportanceConfig, RegularizerConfig
-from prune_env.parallel import one_thread
+from prune_env.isolation import isolated
 from prune_env.provenance import code_digest, source_digest
 from prune_env.storage import cache_folder, canonical_json, config_hash, write_atomically
 from prune_env.targets import Target, make_target
@@ -74,7 +74,7 @@ def fresh_train_state(
     )
 
 
-@one_thread()
+@isolated()
 def load_checkpoint(
     spec: CheckpointSpec,
     progress: bool = True,

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from prune_env.dense.checkpoints import CheckpointSpec, is_cached, load_checkpoint
 from prune_env.dense.loop import DenseTrainingError
 from prune_env.dense.train_state import TrainState
-from prune_env.groups import CostModel
-from prune_env.parallel import map_unordered, one_thread
+from prune_env.groups import CostModel, Grouping
+from prune_env.isolation import isolated
+from prune_env.parallel import map_unordered
 from prune_env.targets import PoolSplit, Split, make_target
 
 _HELD_OUT_SEEDS = 10_000  # far from any seed that training uses
@@ -36,11 +39,30 @@ class Network:
         self._scale: dict[Split, tuple[float, float]] = {}
         self.score_scale("validation")
 
+    @property
+    def grouping(self) -> Grouping:
+        """The groups of the network."""
+        return self.train_state.surgeon.grouping
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Present channels of each group, int [G]."""
+        return self.train_state.surgeon.widths.numpy()
+
+    @property
+    def group_of(self) -> np.ndarray:
+        """Group of every present channel, int [W], flat in group order."""
+        return self.train_state.surgeon.group_of.numpy()
+
+    def score(self, split: Split) -> float:
+        """Score of the network as it stands."""
+        return self.train_state.target.score(self.train_state.model, split)
+
     def restore(self) -> None:
         """Make the network dense again, with the optimizer state and the importance that it had."""
         self.train_state.restore(self._dense)
 
-    @one_thread()
+    @isolated()
     def score_scale(self, split: Split) -> tuple[float, float]:
         """Floor and dense score on a split, between which the retained score is counted.
 

@@ -92,6 +92,12 @@ class TrainState:
         self.regularizer.step = memory.step
         self.regularizer.bind()
 
+    def cut(self, keep: Tensor) -> None:
+        """Remove the channels where `keep`, bool [W], is False; importance and regularisation follow."""
+        self.surgeon.cut(keep)
+        for observer in self.observers:
+            observer.after_surgery(keep)
+
     def state(self) -> State:
         """A copy of all that training changes, as tensors by name, for files."""
         state = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}

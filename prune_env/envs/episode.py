@@ -1,4 +1,4 @@
-"""What happens within an episode: from an action to a cut, repaired, trained and scored network.
+"""One episode: from an action to a network that is cut, repaired, trained and scored.
 
 Letters: G groups, W present channels of all groups, flat in group order, B batch of width vectors.
 """
@@ -7,37 +7,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from prune_env.dense.pool import Network
+from prune_env.dense import Network
 from prune_env.envs.action import choose_channels, project, widths_after
+from prune_env.envs.config import PruningConfig
+from prune_env.envs.costs import COSTS
 from prune_env.envs.objectives import Terms
-from prune_env.importance import Criterion
-from prune_env.parallel import one_thread
-from prune_env.repair import Repair
+from prune_env.envs.schedules import SCHEDULES
+from prune_env.importance import CRITERIA, ImportanceTracker
+from prune_env.isolation import isolated
+from prune_env.repair import REPAIRS
 from prune_env.targets import Split
 from prune_env.training import train
 
 COLLAPSED = -1.0
 """Retained score of a network whose loss or score is not finite; also the least retained score there is."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is the same in every episode of an environment; see `PruningEnv` for the meaning of the fields."""
-
-    rounds: int
-    steps_per_round: int
-    budget_unit: str
-    criterion: Criterion
-    repair: Repair
-    component_weights: Mapping[str, float]
-    min_channels: int
-    round_to: int
 
 
 @dataclass
@@ -54,33 +44,45 @@ class Episode:
 
     Args:
         network: A restored, dense network.
-        rules: Of the environment.
+        config: Of this episode.
         budget: Sparsity to end at, or None.
         generator: Draws batches, and channels for the random criterion.
         seconds: Where time is added up.
+
+    Attributes:
+        round: Rounds that are over.
+        trial_cuts: Trials that a privileged policy has asked for.
+        terms: What is known of the network after the last round.
+        finite: Whether loss and score of the last round were finite.
+        executed_ratio: Share of each group's channels that the last round removed, [G].
 
     Raises:
         ValueError: If the budget cannot be reached.
     """
 
     def __init__(
-        self, network: Network, rules: Rules, budget: float | None, generator: torch.Generator, seconds: Seconds
-    ):
-        self.network, self.rules, self.budget, self.seconds = network, rules, budget, seconds
+        self, network: Network, config: PruningConfig, budget: float | None, generator: torch.Generator,
+        seconds: Seconds,
+    ):  # fmt: skip
+        self.network, self.config, self.budget, self.seconds = network, config, budget, seconds
         self.round = 0
-        self.evaluations = 0
-        """Trials that a privileged policy has asked for."""
+        self.trial_cuts = 0
+        self.finite = True
         self.generator = generator
         self._batches = network.train_state.target.batches(generator)
-        self._dense_cost = float(getattr(network.cost.dense, rules.budget_unit))
-        self._weights = _group_weights(network, rules.component_weights)
+        self._schedule = SCHEDULES[config.schedule]
+        self._criterion = CRITERIA[config.criterion]
+        self._repair = REPAIRS[config.repair or network.train_state.target.repair]
+        self._costs = {name: make(network) for name, make in COSTS.items()}
+        self._dense_costs = {name: float(cost(network.grouping.widths)) for name, cost in self._costs.items()}
+        self._weights = _group_weights(network, config.component_weights or {})
         self.executed_ratio = np.zeros(len(self.widths))
         self.terms = self._terms(1.0)
         if budget is not None:
             deepest = 1.0 - float(self.cost_of(self.least_widths)) / self._dense_cost
             if deepest < budget:
                 raise ValueError(
-                    f"budget {budget} cannot be reached: with {rules.min_channels} channel(s) in every group the "
+                    f"budget {budget} cannot be reached: with {config.min_channels} channel(s) in every group the "
                     f"sparsity of {network.label!r} is {deepest:.4f}"
                 )
 
@@ -88,56 +90,77 @@ class Episode:
     @property
     def widths(self) -> np.ndarray:
         """Present channels of each group, int [G]."""
-        return self.network.train_state.surgeon.widths.numpy()
+        return self.network.widths
 
     @property
     def least_widths(self) -> np.ndarray:
         """Channels that must stay in each group, int [G]."""
-        least = self.network.train_state.surgeon.grouping.least
-        return np.minimum(self.widths, np.maximum(least, self.rules.min_channels))
+        return np.minimum(self.widths, np.maximum(self.config.min_channels, self.network.grouping.least))
+
+    @property
+    def importance(self) -> ImportanceTracker:
+        """The importance of groups and channels, as it was measured in training."""
+        return self.network.train_state.tracker
 
     @property
     def over(self) -> bool:
         """Whether all rounds are done, or the network collapsed."""
-        return self.round >= self.rules.rounds or self.terms.retained < 0
+        collapsed = self.config.stop_on_collapse and self.terms.retained < 0
+        return self.round >= self.config.rounds or collapsed or not self.finite
+
+    @property
+    def progress(self) -> float:
+        """Share of the rounds that is over."""
+        return self.round / self.config.rounds
 
     @property
     def cost_target(self) -> float | None:
-        """The cost that this round has to end at, on a geometric schedule towards the budget; None without a budget."""
+        """The cost that this round has to end at, on the schedule towards the budget; None without a budget."""
         if self.budget is None:
             return None
-        return (1.0 - self.budget) ** ((self.round + 1) / self.rules.rounds) * self._dense_cost
+        return self._schedule((self.round + 1) / self.config.rounds, self.budget) * self._dense_cost
 
     def cost_of(self, widths: np.ndarray) -> np.ndarray:
-        """Cost in the budget's unit at widths int [B, G] or [G], exactly as counted on the cut network."""
-        return getattr(self.network.cost(widths), self.rules.budget_unit)
+        """Cost in the budget's unit at widths int [B, G] or [G], as counted on the cut network."""
+        return self._costs[self.config.budget_unit](widths)
 
     def widths_for(self, ratios: np.ndarray) -> np.ndarray:
         """Channels of each group that stay when this action is taken now, int [G]."""
         ratios = 1.0 - (1.0 - ratios) ** (1.0 / self._weights)
         if self.cost_target is None:
-            return widths_after(ratios, self.widths, self.least_widths, self.rules.round_to)
-        return project(ratios, self.widths, self.cost_of, self.cost_target, self.least_widths, self.rules.round_to)
+            return widths_after(ratios, self.widths, self.least_widths, self.config.round_to)
+        return project(ratios, self.widths, self.cost_of, self.cost_target, self.least_widths, self.config.round_to)
 
-    @one_thread()
+    @isolated()
     def retained(self, split: Split) -> float:
         """Retained score of the network as it stands, at least `COLLAPSED`."""
-        floor, dense = self.network.score_scale(split)
-        score = self.network.train_state.target.score(self.network.train_state.model, split)
-        return max((score - floor) / (dense - floor), COLLAPSED) if math.isfinite(score) else COLLAPSED
+        return self._retained(self.network.score(split), split)
 
     # ------------------------------------------------------------------ doing
-    def play(self, ratios: np.ndarray) -> None:
-        """One round: cut, repair, train, score."""
+    @isolated()
+    def advance(self, ratios: np.ndarray) -> None:
+        """One round: cut, repair, train, score. If anything raises, the network is as it was before.
+
+        Args:
+            ratios: Validated action, [G].
+        """
         begun = time.perf_counter()
-        before = self.widths
-        self._cut(self.widths_for(ratios))
+        before, snapshot, random = self.widths, self.network.train_state.snapshot(), self.generator.get_state()
+        try:
+            self._cut(self.widths_for(ratios))
+            loss = self._train()
+            score = self._score() if math.isfinite(loss) else math.nan
+        except BaseException:
+            self.network.train_state.restore(snapshot)
+            self.generator.set_state(random)
+            raise
         self.executed_ratio = 1.0 - self.widths / before
-        self.terms = self._terms(self._train_and_score())
+        self.finite = math.isfinite(score)
+        self.terms = self._terms(self._retained(score, "validation"))
         self.round += 1
         self.seconds.total += time.perf_counter() - begun
 
-    @one_thread()
+    @isolated()
     def try_out(self, ratios: np.ndarray, seed: int) -> float:
         """Retained score on validation if this action were taken now; everything is put back, the trial is counted.
 
@@ -147,64 +170,79 @@ class Episode:
         """
         train_state, generator, batches = self.network.train_state, self.generator, self._batches
         memory = train_state.snapshot()
-        self.evaluations += 1
+        self.trial_cuts += 1
         self.generator = torch.Generator().manual_seed(seed)
         self._batches = train_state.target.batches(self.generator)
         try:
             self._cut(self.widths_for(ratios))
-            return self._train_and_score()
+            return self._retained(self._score() if math.isfinite(self._train()) else math.nan, "validation")
         finally:
             train_state.restore(memory)
             self.generator, self._batches = generator, batches
 
     def _cut(self, widths: np.ndarray) -> None:
         train_state = self.network.train_state
-        values = self.rules.criterion.values(train_state.context(self.generator)).cpu().numpy()
-        keep = torch.from_numpy(choose_channels(values, train_state.surgeon.group_of.numpy(), self.widths - widths))
+        values = self._criterion.values(train_state.context(self.generator)).cpu().numpy()
+        keep = torch.from_numpy(choose_channels(values, self.network.group_of, self.widths - widths))
         begun = time.perf_counter()
-        self.rules.repair.before_cut(train_state.target, train_state.surgeon, keep, self._batches)
+        self._repair.before_cut(train_state.target, train_state.surgeon, keep, self._batches)
         self.seconds.training += time.perf_counter() - begun
-        train_state.surgeon.cut(keep)
-        for observer in train_state.observers:
-            observer.after_surgery(keep)
+        train_state.cut(keep)
 
-    def _train_and_score(self) -> float:
-        train_state = self.network.train_state
+    def _train(self) -> float:
+        """Repair and train; the mean loss."""
+        train_state, steps = self.network.train_state, self.config.steps_per_round
         begun = time.perf_counter()
-        self.rules.repair.after_cut(train_state.target, train_state.model, self._batches)
-        steps = self.rules.steps_per_round
-        loss = train(
-            train_state.target, train_state.model, train_state.optimizers, self._batches, steps, train_state.observers
-        )
-        trained = time.perf_counter()
-        retained = self.retained("validation") if math.isfinite(loss) else COLLAPSED
-        self.seconds.training += trained - begun
-        self.seconds.scoring += time.perf_counter() - trained
-        return retained
+        self._repair.after_cut(train_state.target, train_state.model, self._batches)
+        with _scaled_learning_rate(train_state.optimizers, self.config.learning_rate_factor):
+            loss = train(
+                train_state.target, train_state.model, train_state.optimizers, self._batches, steps,
+                train_state.observers,
+            )  # fmt: skip
+        self.seconds.training += time.perf_counter() - begun
+        return loss
+
+    def _score(self) -> float:
+        begun = time.perf_counter()
+        score = self.network.score("validation")
+        self.seconds.scoring += time.perf_counter() - begun
+        return score
+
+    def _retained(self, score: float, split: Split) -> float:
+        floor, dense = self.network.score_scale(split)
+        return max((score - floor) / (dense - floor), COLLAPSED) if math.isfinite(score) else COLLAPSED
+
+    @property
+    def _dense_cost(self) -> float:
+        return self._dense_costs[self.config.budget_unit]
 
     def _terms(self, retained: float) -> Terms:
-        cost, dense = self.network.cost(self.widths), self.network.cost.dense
-        sparsities = {
-            "parameters": 1.0 - float(cost.parameters) / float(dense.parameters),
-            "macs": 1.0 - float(cost.macs) / float(dense.macs),
-        }
+        costs = {name: float(cost(self.widths)) for name, cost in self._costs.items()}
         return Terms(
             retained=retained,
-            sparsity=sparsities["parameters"],
-            sparsity_macs=sparsities["macs"],
+            costs=costs,
+            sparsities={name: 1.0 - cost / self._dense_costs[name] for name, cost in costs.items()},
             budget=self.budget or 0.0,
-            budget_sparsity=sparsities[self.rules.budget_unit],
-            macs=float(cost.macs),
+            budget_unit=self.config.budget_unit,
         )
+
+
+@contextmanager
+def _scaled_learning_rate(optimizers: list[torch.optim.Optimizer], factor: float) -> Iterator[None]:
+    settings = [group for optimizer in optimizers for group in optimizer.param_groups]
+    before = [group["lr"] for group in settings]
+    try:
+        for group in settings:
+            group["lr"] = group["lr"] * factor
+        yield
+    finally:
+        for group, rate in zip(settings, before, strict=True):
+            group["lr"] = rate
 
 
 def _group_weights(network: Network, weights: Mapping[str, float]) -> np.ndarray:
     """The largest weight of each group's components, [G]; 1 for those without."""
     components = network.train_state.target.components
-    unknown = sorted(set(weights) - set(components))
-    if unknown:
+    if unknown := sorted(set(weights) - set(components)):
         raise ValueError(f"component_weights name {unknown}; the components are {', '.join(components)}")
-    if any(not 0 < weight < math.inf for weight in weights.values()):
-        raise ValueError(f"component_weights must be positive and finite; got {dict(weights)}")
-    grouping = network.train_state.surgeon.grouping
-    return np.array([max(weights.get(name, 1.0) for name in group.components) for group in grouping])
+    return np.array([max(weights.get(name, 1.0) for name in group.components) for group in network.grouping])

@@ -12,8 +12,8 @@ from prune_env.envs.action import validate_action
 from prune_env.envs.episode import Episode
 from prune_env.groups import Cost, count_cost
 from prune_env.importance import CRITERIA
+from prune_env.isolation import isolated
 from prune_env.open_sets import find
-from prune_env.parallel import one_thread
 
 
 class NetworkView:
@@ -39,7 +39,7 @@ class NetworkView:
     @property
     def group_of(self) -> np.ndarray:
         """Group of every present channel, int [W]."""
-        return self._episode.network.train_state.surgeon.group_of.numpy().copy()
+        return self._episode.network.group_of.copy()
 
     @property
     def cost_target(self) -> float | None:
@@ -47,9 +47,9 @@ class NetworkView:
         return self._episode.cost_target
 
     @property
-    def evaluations(self) -> int:
+    def trial_cuts(self) -> int:
         """Trials so far in this episode."""
-        return self._episode.evaluations
+        return self._episode.trial_cuts
 
     def cost_of(self, widths: np.ndarray) -> np.ndarray:
         """Cost in the budget's unit at widths int [B, G]."""
@@ -71,9 +71,9 @@ class NetworkView:
     @property
     def roots(self) -> tuple[str, ...]:
         """Qualified name of the layer that produces the channels of each group, [G]."""
-        return tuple(group.root for group in self._episode.network.train_state.surgeon.grouping)
+        return tuple(group.root for group in self._episode.network.grouping)
 
-    @one_thread()
+    @isolated()
     def scores(self, criterion: str) -> np.ndarray:
         """A criterion's number for every present channel, float64 [W].
 

@@ -1,12 +1,16 @@
-"""What an episode is worth: named terms, and objectives that make of them a potential; its increments are rewards."""
+"""What an episode is worth: named terms, and objectives that turn them into a potential; its increments are rewards."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from prune_env.envs.costs import sparsity_name
+from prune_env.open_sets import add, find, unknown
 
 
 @dataclass(frozen=True)
@@ -14,31 +18,52 @@ class Terms:
     """What is known of the pruned network after a round; all of it is always in `info["reward_terms"]`.
 
     Attributes:
-        retained: R = (score - floor) / (dense - floor) on validation data; -1 where the network collapsed.
-        sparsity: Share of parameters removed.
-        sparsity_macs: Share of multiply-accumulates removed.
-        budget: The sparsity that the episode is to end at; 0 without a budget.
-        budget_sparsity: Sparsity in the unit that the budget counts in.
-        macs: Multiply-accumulates for one sample.
+        retained: R = (score - floor) / (dense - floor) on validation data; -1 if the network collapsed.
+        costs: Cost by name, e.g. parameters, macs.
+        sparsities: Share of each cost that is removed, by the cost's name.
+        budget: Sparsity to end at; 0 without a budget.
+        budget_unit: Name of the cost that the budget counts.
     """
 
     retained: float
-    sparsity: float
-    sparsity_macs: float
+    costs: Mapping[str, float]
+    sparsities: Mapping[str, float]
     budget: float
-    budget_sparsity: float
-    macs: float
+    budget_unit: str
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the parameters removed."""
+        return self.sparsities["parameters"]
+
+    @property
+    def budget_sparsity(self) -> float:
+        """Sparsity in the unit of the budget."""
+        return self.sparsities[self.budget_unit]
 
     def asdict(self) -> dict[str, float]:
-        """The terms by name."""
-        return asdict(self)
+        """The terms as numbers by name: retained, sparsity, sparsity_macs, budget, budget_sparsity, macs, ..."""
+        return {
+            "retained": self.retained,
+            **{sparsity_name(name): value for name, value in self.sparsities.items()},
+            "budget": self.budget,
+            "budget_sparsity": self.budget_sparsity,
+            **{name: value for name, value in self.costs.items() if name != "parameters"},
+        }
 
 
-Objective = Callable[[Terms], float]
+def untouched_terms(costs: Iterable[str], budget_unit: str) -> Terms:
+    """The terms of a dense network whose costs are all 1, without a budget."""
+    costs = list(costs)
+    return Terms(1.0, dict.fromkeys(costs, 1.0), dict.fromkeys(costs, 0.0), 0.0, budget_unit)
+
+
+Objective = Callable[[Terms], Any]
+"""The potential Phi: a number, or an array for multi-objective learners."""
 
 
 def area() -> Objective:
-    """Phi = R * sparsity: the area that a point dominates in the compression/score plane."""
+    """Phi = R * sparsity: the area that a point dominates in the plane of compression and score."""
     return lambda terms: terms.retained * terms.sparsity
 
 
@@ -48,28 +73,43 @@ def budget() -> Objective:
 
 
 def floor(retained: float = 0.9) -> Objective:
-    """Phi = sparsity while R >= `retained`, and the (negative) shortfall of R below it otherwise."""
+    """Phi = sparsity while R >= `retained`, and the (negative) shortfall of R below it otherwise.
+
+    Raises:
+        ValueError: If `retained` is not a number in (-1, 1].
+    """
+    if not (_is_number(retained) and -1 < retained <= 1):
+        raise ValueError(f"retained of the objective 'floor' must be a number in (-1, 1], got {retained!r}")
     return lambda terms: terms.sparsity if terms.retained >= retained else terms.retained - retained
 
 
 def weighted(**weights: float) -> Objective:
-    """Phi = sum of weight * term, over any of the named terms.
+    """Phi = sum of weight * term, over any of the named terms; by default retained + sparsity.
 
     Raises:
-        ValueError: If a weight names no term.
+        ValueError: If a weight is not a finite number, or, at the first use, names no term.
     """
     weights = weights or {"retained": 1.0, "sparsity": 1.0}
-    unknown = set(weights) - set(Terms.__dataclass_fields__)
-    if unknown:
-        raise ValueError(
-            f"unknown reward terms {sorted(unknown)}; known terms: {', '.join(Terms.__dataclass_fields__)}"
-        )
-    return lambda terms: sum(weight * getattr(terms, name) for name, weight in weights.items())
+    if wrong := {name: weight for name, weight in weights.items() if not _is_number(weight)}:
+        raise ValueError(f"weights of the objective 'weighted' must be finite numbers, got {wrong}")
+
+    def potential(terms: Terms) -> float:
+        known = terms.asdict()
+        if missing := [name for name in weights if name not in known]:
+            raise ValueError(unknown("reward term", missing[0], known))
+        return sum(weight * known[name] for name, weight in weights.items())
+
+    return potential
 
 
 def amc() -> Objective:
     """Phi = -(1 - R) * log(MACs), the reward of AMC with 1 - R as the error (He et al. 2018, arXiv 1802.03494)."""
-    return lambda terms: -(1.0 - terms.retained) * math.log(max(terms.macs, 1.0))
+    return lambda terms: -(1.0 - terms.retained) * math.log(max(terms.costs["macs"], 1.0))
+
+
+def vector() -> Objective:
+    """Phi = the array (R, sparsity), for multi-objective learners; see `reward_space`."""
+    return lambda terms: np.array([terms.retained, terms.sparsity])
 
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
@@ -78,22 +118,31 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "floor": floor,
     "weighted": weighted,
     "amc": amc,
+    "vector": vector,
 }
-VECTOR = "vector"
-VECTOR_TERMS = ("retained", "sparsity")
 
 
-def make_objective(name: str, options: Mapping[str, float] | None = None) -> Callable[[Terms], float | np.ndarray]:
-    """The potential by name; `"vector"` gives an array [2] of R and sparsity for multi-objective learners.
+def register_objective(name: str, objective: Callable[..., Objective]) -> None:
+    """Make an objective known under a name; `objective(**options)` returns the potential.
+
+    Raises:
+        ValueError: If the name is taken.
+    """
+    add("objective", name, objective, OBJECTIVES)
+
+
+def make_objective(name: str, options: Mapping[str, float] | None = None) -> Objective:
+    """The potential by name.
 
     Raises:
         ValueError: If the name is unknown (the known ones are listed) or an option does not fit.
     """
-    if name == VECTOR:
-        return lambda terms: np.array([getattr(terms, term) for term in VECTOR_TERMS])
-    if name not in OBJECTIVES:
-        raise ValueError(f"unknown objective {name!r}; known objectives: {', '.join([*OBJECTIVES, VECTOR])}")
+    make = find("objective", name, OBJECTIVES)
     try:
-        return OBJECTIVES[name](**(options or {}))
+        return make(**(options or {}))
     except TypeError as error:
         raise ValueError(f"objective {name!r} does not take the options {dict(options or {})}: {error}") from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

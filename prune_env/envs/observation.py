@@ -5,6 +5,7 @@ Letters: G groups, F columns, W present channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from gymnasium.spaces import Box
 
 from prune_env.importance import PAPER_MEASURES, ChannelSums, ImportanceTracker, group_means
+from prune_env.open_sets import find
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,18 @@ FORMS: dict[str, tuple[Column, ...]] = {
 }
 
 
-def columns_of(form: str) -> tuple[Column, ...]:
-    """Columns of an observation form.
+def columns_of(observation: str | Sequence[str]) -> tuple[Column, ...]:
+    """Columns of an observation: a form by name, or columns by name.
 
     Raises:
-        ValueError: If the form is unknown.
+        ValueError: If the form or a column is unknown.
     """
-    if form not in FORMS:
-        raise ValueError(f"unknown observation {form!r}; known observations: {', '.join(FORMS)}")
-    return FORMS[form]
+    if isinstance(observation, str):
+        return find("observation", observation, FORMS)
+    known = {column.name: column for column in FORMS["full"]}
+    if not observation or len(set(observation)) < len(observation):
+        raise ValueError(f"an observation names each of its columns once, and at least one; got {observation!r}")
+    return tuple(find("column", name, known) for name in observation)
 
 
 def observation_space(columns: tuple[Column, ...], groups: int) -> Box:
@@ -96,7 +101,7 @@ def observe(
     surgeon = tracker.surgeon
     groups = len(surgeon.grouping)
     values: dict[str, np.ndarray] = dict(zip(PAPER_MEASURES, _log10(tracker.groups()), strict=True))
-    if len(columns) > len(IMPORTANCE_COLUMNS):
+    if not {column.name for column in columns} <= set(PAPER_MEASURES):
         sums = ChannelSums(surgeon)
         weights = sums.parameters
         table = torch.stack([sums.sum(weights, "absolute"), sums.sum(weights, "square"), sums.counts])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral, Real
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -12,19 +11,18 @@ import torch
 from gymnasium.spaces import Box
 from gymnasium.utils import EzPickle
 
-from prune_env.dense.pool import Network, Pool
+from prune_env.dense import Network, Pool
 from prune_env.envs.action import validate_action
-from prune_env.envs.episode import Episode, Rules, Seconds
+from prune_env.envs.config import EPISODE_FIELDS, PruningConfig, budgets_of, draw_budget, make_config
+from prune_env.envs.costs import COSTS
+from prune_env.envs.episode import Episode, Seconds
 from prune_env.envs.network_view import NetworkView
-from prune_env.envs.objectives import VECTOR, VECTOR_TERMS, make_objective
+from prune_env.envs.objectives import make_objective, untouched_terms
 from prune_env.envs.observation import columns_of, observation_space, observe
 from prune_env.envs.render import Frame, draw, show, to_text
-from prune_env.importance import CRITERIA
-from prune_env.parallel import one_thread
-from prune_env.repair import REPAIRS
-from prune_env.targets import PoolSplit, make_target
-
-Budget = float | Sequence[float] | None
+from prune_env.isolation import isolated
+from prune_env.open_sets import find
+from prune_env.validation import Range, check_value
 
 
 class PruningEnv(gym.Env, EzPickle):
@@ -85,137 +83,53 @@ class PruningEnv(gym.Env, EzPickle):
     it is worse than the floor (R < 0). Never truncated.
 
     ## Arguments
-    See below; further keyword arguments are options of the target (`latent_dim=16`).
+    A `PruningConfig`, or its fields as keywords; further keywords are options of the target (`latent_dim=16`).
 
     ## Version History
     * v0: initial version
 
     Args:
-        target: Name of a registered target.
-        rounds: Rounds of an episode; 1 prunes once, more goes on training in between.
-        steps_per_round: Training steps after each cut [steps].
-        max_ratio: Upper bound of the action.
-        budget: Sparsity to end at, in (0, 1): a number, a pair (low, high) to draw uniformly from at each reset, a
-            longer sequence to choose from, or None to leave the depth to the agent.
-        budget_unit: What the budget counts, "parameters" or "macs".
-        objective: Name of the objective; by default "budget" with a budget and "area" without.
-        objective_options: Its options, e.g. the weights of "weighted".
-        observation: "full" or "importance".
-        criterion: Which channels of a group go first.
-        repair: What is done about a cut: "batchnorm" recalibrates running statistics, "mean" adds what removed channels
-            gave on average to the biases behind them, "none" does nothing; by default what suits the target.
-        protect: Components and groups (by name) that are never cut.
-        component_weights: How much more than others a component matters, by name; at weight 2 a group loses channels
-            half as fast: the share kept is (1 - ratio)^(1/2). A coupling group has its components' largest weight.
-        min_channels: Channels that every group keeps.
-        round_to: Widths become multiples of this where they shrink.
-        pool: How many dense networks episodes start from.
-        split: "train" or "held_out".
+        config: All arguments in one, or the name of a target.
         render_mode: "human", "ansi" or "rgb_array".
-        target_options: Options of the target, also those that have the name of an argument here, such as the
-            `observation` of a controller.
-        fixed_options: Options of the target that an id stands for; what is said elsewhere must not contradict them.
-        **options: Further options of the target; they win over `target_options`.
+        **arguments: Fields of `PruningConfig`, which win over those of `config`, and options of the target.
 
     Raises:
-        ValueError: If an argument is unknown or out of range; the message says what is allowed.
+        TypeError: If a keyword is neither a field nor an option of the target.
+        ValueError: If a value is unknown or out of range; the message says what is allowed.
     """
 
     metadata = {"render_modes": ["human", "ansi", "rgb_array"], "render_fps": 2}  # noqa: RUF012
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        rounds: int = 4,
-        steps_per_round: int = 30,
-        max_ratio: float = 0.95,
-        budget: Budget = None,
-        budget_unit: str = "parameters",
-        objective: str | None = None,
-        objective_options: Mapping[str, float] | None = None,
-        observation: str = "full",
-        criterion: str = "fisher_weight",
-        repair: str | None = None,
-        protect: Sequence[str] = (),
-        component_weights: Mapping[str, float] | None = None,
-        min_channels: int = 1,
-        round_to: int = 1,
-        pool: int = 1,
-        split: PoolSplit = "train",
-        render_mode: str | None = None,
-        target_options: Mapping[str, Any] | None = None,
-        fixed_options: Mapping[str, Any] | None = None,
-        **options: Any,
-    ):
-        EzPickle.__init__(
-            self,
-            target,
-            rounds=rounds,
-            steps_per_round=steps_per_round,
-            max_ratio=max_ratio,
-            budget=budget,
-            budget_unit=budget_unit,
-            objective=objective,
-            objective_options=objective_options,
-            observation=observation,
-            criterion=criterion,
-            repair=repair,
-            protect=protect,
-            component_weights=component_weights,
-            min_channels=min_channels,
-            round_to=round_to,
-            pool=pool,
-            split=split,
-            render_mode=render_mode,
-            target_options=target_options,
-            fixed_options=fixed_options,
-            **options,
-        )
-        target_options = _agreed(fixed_options or {}, {**(target_options or {}), **options})
-        repair = repair or make_target(target, **target_options).repair
-        for name, value in {"rounds": rounds, "min_channels": min_channels, "round_to": round_to, "pool": pool}.items():
-            if _number(name, value) < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if _number("steps_per_round", steps_per_round) < 0:
-            raise ValueError(f"steps_per_round must not be negative, got {steps_per_round}")
-        if not 0 < _number("max_ratio", max_ratio, Real) < 1:
-            raise ValueError(f"max_ratio must lie in (0, 1), got {max_ratio}")
-        self.budgets = _check_budget(budget)
-        objective = objective or ("area" if budget is None else "budget")
-        if objective == "budget" and budget is None:
-            raise ValueError("objective 'budget' needs a budget, e.g. budget=0.7")
-        self._potential = make_objective(objective, objective_options)
-        if objective == VECTOR:
-            self.reward_space = Box(-np.inf, np.inf, (len(VECTOR_TERMS),))
-        self.rules = Rules(
-            rounds=rounds,
-            steps_per_round=steps_per_round,
-            budget_unit=_known("budget_unit", budget_unit, ("parameters", "macs")),
-            criterion=CRITERIA[_known("criterion", criterion, CRITERIA)],
-            repair=REPAIRS[_known("repair", repair, REPAIRS)],
-            component_weights=dict(component_weights or {}),
-            min_channels=min_channels,
-            round_to=round_to,
-        )
-        self.render_mode = (
-            render_mode if render_mode is None else _known("render_mode", render_mode, self.metadata["render_modes"])
-        )
-        self.max_ratio = max_ratio
-        self.columns = columns_of(observation)
-        self.pool = Pool(target, target_options, pool, _known("split", split, ("train", "held_out")), tuple(protect))
+    @isolated()
+    def __init__(self, config: PruningConfig | str | None = None, *, render_mode: str | None = None, **arguments: Any):
+        EzPickle.__init__(self, config, render_mode=render_mode, **arguments)
+        self.config = make_config(config, arguments)
+        if render_mode is not None:
+            check_value("render_mode", render_mode, str, tuple(self.metadata["render_modes"]))
+        self.render_mode = render_mode
+        self.max_ratio = self.config.max_ratio
+        self.columns = columns_of(self.config.observation)
+        self.pool = Pool(
+            self.config.target, self.config.target_options, self.config.pool, self.config.split,
+            tuple(self.config.protect),
+        )  # fmt: skip
         self._specs = self.pool.specs()
         self._networks: dict[int, Network] = {}
         self.seconds = Seconds()
         self.network = self._load(0)
-        groups = len(self.network.train_state.surgeon.grouping)
-        self.action_space = Box(0.0, max_ratio, (groups,), dtype=np.float32)
+        groups = len(self.network.grouping)
+        self.action_space = Box(0.0, self.max_ratio, (groups,), dtype=np.float32)
         self.observation_space = observation_space(self.columns, groups)
+        self._potential = make_objective(self.config.objective_name, self.config.objective_options)
+        potential = self._potential(untouched_terms(COSTS, self.config.budget_unit))
+        if isinstance(potential, np.ndarray):  # as multi-objective libraries expect
+            self.reward_space = Box(-np.inf, np.inf, potential.shape)
+            self.reward_dim = len(potential)
         self._window: Any = None
         self.episode: Episode = None  # type: ignore[assignment]  # reset() makes it
 
     # ------------------------------------------------------------------ gymnasium
-    @one_thread()
+    @isolated()
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -223,23 +137,28 @@ class PruningEnv(gym.Env, EzPickle):
 
         Args:
             seed: As in Gymnasium.
-            options: `{"network": index}` and `{"budget": sparsity}` choose what is drawn otherwise.
+            options: `{"network": index}` chooses the network; fields of the configuration that change neither spaces
+                nor networks (`budget`, `rounds`, `criterion`, ...; see `EPISODE_FIELDS`) hold for this episode.
+
+        Raises:
+            ValueError: If an option is unknown or out of range; the episode that was running goes on.
         """
         super().reset(seed=seed)
         options = dict(options or {})
-        index = int(options.pop("network", self.np_random.integers(len(self._specs))))
-        budget = self._draw_budget()
+        index = options.pop("network", None)
+        drawn = int(self.np_random.integers(len(self._specs)))  # drawn in any case, so that options shift no other draw
+        index = drawn if index is None else self._checked_index(index)
+        for name in options:
+            find("reset option", name, dict.fromkeys(("network", *EPISODE_FIELDS)))
+        config = replace(self.config, **options)
+        budget = draw_budget(budgets_of(self.config.budget), self.np_random)
         if "budget" in options:
-            given = _check_budget(options.pop("budget"))
-            budget = None if given is None else float(given[0])
-        if options:
-            raise ValueError(f"unknown reset options {sorted(options)}; known options: network, budget")
-        if not 0 <= index < len(self._specs):
-            raise ValueError(f"network {index} is not in the pool of {len(self._specs)}")
-        self.network = self._load(index)
-        self.network.restore()
+            given = budgets_of(config.budget)
+            budget = float(given[0]) if given is not None and len(given) == 1 else draw_budget(given, self.np_random)
         generator = torch.Generator().manual_seed(int(self.np_random.integers(2**62)))
-        self.episode = Episode(self.network, self.rules, budget, generator, self.seconds)
+        network = self._load(index)
+        network.restore()
+        self.network, self.episode = network, Episode(network, config, budget, generator, self.seconds)
         self._phi = self._potential(self.episode.terms)
         if self.render_mode == "human":
             self.render()
@@ -249,7 +168,7 @@ class PruningEnv(gym.Env, EzPickle):
             "columns": tuple(column.name for column in self.columns),
         }
 
-    @one_thread()
+    @isolated()
     def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
         """One round: cut, repair, train, score.
 
@@ -259,7 +178,7 @@ class PruningEnv(gym.Env, EzPickle):
         """
         if self.episode is None or self.episode.over:
             raise RuntimeError("the episode is over, or none was begun: call reset() first")
-        self.episode.play(validate_action(action, len(self.group_names), self.max_ratio))
+        self.episode.advance(validate_action(action, len(self.group_names), self.max_ratio))
         previous, self._phi = self._phi, self._potential(self.episode.terms)
         reward = self._phi - previous
         if self.render_mode == "human":
@@ -290,7 +209,7 @@ class PruningEnv(gym.Env, EzPickle):
     @property
     def group_names(self) -> tuple[str, ...]:
         """Names of the G groups."""
-        return self.network.train_state.surgeon.grouping.names
+        return self.network.grouping.names
 
     @property
     def view(self) -> NetworkView:
@@ -308,79 +227,41 @@ class PruningEnv(gym.Env, EzPickle):
             self._networks[index] = Network(*self._specs[index])
         return self._networks[index]
 
-    def _draw_budget(self) -> float | None:
-        if self.budgets is None:
-            return None
-        if len(self.budgets) == 2:
-            return float(self.np_random.uniform(*self.budgets))
-        return float(self.np_random.choice(self.budgets))
+    def _checked_index(self, index: Any) -> int:
+        check_value("network", index, int, Range(0, len(self._specs)))
+        return int(index)
 
     def _observe(self) -> np.ndarray:
-        terms = self.episode.terms
+        episode, terms = self.episode, self.episode.terms
         return observe(
             self.columns,
-            self.network.train_state.tracker,
+            episode.importance,
             sparsity=terms.sparsity,
             budget_left=terms.budget - terms.budget_sparsity if terms.budget else 0.0,
             retained=terms.retained,
-            progress=self.episode.round / self.rules.rounds,
-            parameters=float(self.network.cost(self.episode.widths).parameters),
+            progress=episode.progress,
+            parameters=terms.costs["parameters"],
         )
 
     def _info(self) -> dict[str, Any]:
+        terms = self.episode.terms
         return {
             "executed_ratio": self.episode.executed_ratio.copy(),
             "channels": self.episode.widths.copy(),
-            "reward_terms": self.episode.terms.asdict(),
-            "collapsed": self.episode.terms.retained < 0,
+            "reward_terms": terms.asdict(),
+            "sparsities": dict(terms.sparsities),
+            "collapsed": terms.retained < 0,
         }
 
     def _frame(self) -> Frame:
-        train_state = self.network.train_state
         return Frame(
             title=f"{self.pool.target} ({self.network.label})",
             groups=self.group_names,
-            kinds=tuple(group.kind for group in train_state.surgeon.grouping),
+            kinds=tuple(group.kind for group in self.network.grouping),
             widths=self.episode.widths,
-            dense_widths=train_state.surgeon.grouping.widths,
-            importance=train_state.tracker.groups().numpy(),
+            dense_widths=self.network.grouping.widths,
+            importance=self.episode.importance.groups().numpy(),
             round=self.episode.round,
-            rounds=self.rules.rounds,
+            rounds=self.episode.config.rounds,
             terms=self.episode.terms,
         )
-
-
-def _agreed(fixed: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Both kinds of the target's options, which must not contradict each other."""
-    for name in fixed.keys() & given.keys():
-        if given[name] != fixed[name]:
-            raise ValueError(
-                f"{name}={given[name]!r} contradicts the id, which stands for {name}={fixed[name]!r}: take the id of"
-                " another environment, or PruneEnv/Pruning-v0"
-            )
-    return {**fixed, **given}
-
-
-def _number(name: str, value: Any, kind: type = Integral) -> Any:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{name} must be {'a whole number' if kind is Integral else 'a number'}, got {value!r}")
-    return value
-
-
-def _known(argument: str, name: Any, known: Iterable[str]) -> Any:
-    if name not in known:
-        raise ValueError(f"unknown {argument} {name!r}; known: {', '.join(known)}")
-    return name
-
-
-def _check_budget(budget: Budget) -> np.ndarray | None:
-    if budget is None:
-        return None
-    values = np.atleast_1d(np.asarray(budget, dtype=np.float64))
-    if not (
-        values.ndim == 1 and len(values) and np.isfinite(values).all() and (values > 0).all() and (values < 1).all()
-    ):
-        raise ValueError(f"a budget is a sparsity in (0, 1), a pair (low, high) or a sequence of them; got {budget!r}")
-    if len(values) == 2 and values[0] > values[1]:
-        raise ValueError(f"a budget range goes from low to high; got {budget!r}")
-    return values

@@ -6,32 +6,42 @@ from typing import Any
 
 import gymnasium as gym
 
-
-def _controller(task: str, obs: str) -> dict[str, Any]:
-    return {"target": "tdmpc", "fixed_options": {"task": task, "obs": obs}}
-
-
-def _autoencoder(data: str) -> dict[str, Any]:
-    return {"target": "autoencoder", "fixed_options": {"data": data}}
-
+from prune_env.envs.pruning import PruningEnv
 
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
-    "PruneEnv/Autoencoder-v0": _autoencoder("digits"),
-    "PruneEnv/AutoencoderMNIST-v0": _autoencoder("mnist"),
-    "PruneEnv/TDMPCPendulum-v0": _controller("pendulum", "state"),
-    "PruneEnv/TDMPCPendulumPixels-v0": _controller("pendulum", "pixels"),
-    "PruneEnv/TDMPCCartpole-v0": _controller("cartpole-swingup", "state"),
-    "PruneEnv/TDMPCCartpolePixels-v0": _controller("cartpole-swingup", "pixels"),
-    "PruneEnv/Pruning-v0": {"target": "autoencoder"},
+    "PruneEnv/Autoencoder-v0": {"target": "autoencoder", "data": "digits"},
+    "PruneEnv/AutoencoderMNIST-v0": {"target": "autoencoder", "data": "mnist"},
+    "PruneEnv/TDMPCPendulum-v0": {"target": "tdmpc", "task": "pendulum", "obs": "state"},
+    "PruneEnv/TDMPCPendulumPixels-v0": {"target": "tdmpc", "task": "pendulum", "obs": "pixels"},
+    "PruneEnv/TDMPCCartpole-v0": {"target": "tdmpc", "task": "cartpole-swingup", "obs": "state"},
+    "PruneEnv/TDMPCCartpolePixels-v0": {"target": "tdmpc", "task": "cartpole-swingup", "obs": "pixels"},
+    "PruneEnv/Pruning-v0": {},
 }
-"""Id -> default arguments of `PruningEnv`; `PruneEnv/Pruning-v0` is meant for `target="..."` of one's own.
+"""Id -> what it stands for: arguments of `PruningEnv` that must not be contradicted.
 
-What an id names is in `fixed_options`: Gymnasium would replace registered `target_options` by those of the caller.
+`PruneEnv/Pruning-v0` is meant for `target="..."` of one's own.
 """
 
 
 def register_environments() -> None:
     """Register all ids; harmless when done again."""
-    for env_id, arguments in ENVIRONMENTS.items():
+    for env_id in ENVIRONMENTS:
         if env_id not in gym.registry:
-            gym.register(env_id, entry_point="prune_env.envs.pruning:PruningEnv", kwargs=arguments)
+            gym.register(env_id, entry_point="prune_env.envs.registration:make_env", kwargs={"env_id": env_id})
+
+
+def make_env(env_id: str, **arguments: Any) -> PruningEnv:
+    """The environment of an id; Gymnasium calls this.
+
+    Raises:
+        ValueError: If an argument contradicts the id.
+    """
+    fixed = ENVIRONMENTS[env_id]
+    given = {**arguments.get("target_options", {}), **arguments}
+    for name in fixed.keys() & given.keys():
+        if given[name] != fixed[name]:
+            raise ValueError(
+                f"{name}={given[name]!r} contradicts the id, which stands for {name}={fixed[name]!r}: take the id of"
+                " another environment, or PruneEnv/Pruning-v0"
+            )
+    return PruningEnv(**{"target": "autoencoder", **arguments, **fixed})

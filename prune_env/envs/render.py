@@ -44,7 +44,7 @@ class Frame:
         budget = f" of {self.terms.budget:.0%} asked" if self.terms.budget else ""
         return (
             f"round {self.round}/{self.rounds}   retained score {self.terms.retained:.3f}   "
-            f"sparsity {self.terms.sparsity:.1%}{budget}   MACs -{self.terms.sparsity_macs:.1%}"
+            f"sparsity {self.terms.sparsity:.1%}{budget}   MACs -{self.terms.sparsities['macs']:.1%}"
         )
 
 

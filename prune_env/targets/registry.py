@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
+from prune_env.open_sets import UnknownOptionError, add, find
 from prune_env.targets.base import Target
 
 _TARGETS: dict[str, Callable[..., Target]] = {}
@@ -17,9 +19,7 @@ def register_target(name: str, factory: Callable[..., Target]) -> None:
     Raises:
         ValueError: If the name is taken by another factory.
     """
-    if _TARGETS.get(name, factory) is not factory:
-        raise ValueError(f"target {name!r} is already registered; choose another name")
-    _TARGETS[name] = factory
+    add("target", name, factory, _TARGETS)
 
 
 def known_targets() -> dict[str, Callable[..., Target]]:
@@ -34,12 +34,18 @@ def make_target(name: str, **options: Any) -> Target:
     """Make a target by name.
 
     Raises:
-        ValueError: If the name is unknown (the known ones are listed) or an option does not fit.
+        UnknownOptionError: If the target has no such option; a TypeError and a ValueError.
+        ValueError: If the name is unknown (the known ones are listed) or the value of an option does not fit.
     """
-    targets = known_targets()
-    if name not in targets:
-        raise ValueError(f"unknown target {name!r}; known targets: {', '.join(targets)}")
+    factory = find("target", name, known_targets())
+    parameters = inspect.signature(factory).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        known = [p.name for p in parameters]
+        if wrong := [option for option in options if option not in known]:
+            raise UnknownOptionError(f"target {name!r}", wrong[0], known)
     try:
-        return targets[name](**options)
+        return factory(**options)
+    except UnknownOptionError:
+        raise
     except TypeError as error:
         raise ValueError(f"target {name!r} cannot be made with options {options}: {error}") from error

@@ -75,10 +75,10 @@ def test_exactly_its_evaluations_are_counted_in_every_round(env):
     for rounds in (1, 2):
         policy.attach(env.view)
         observation, _, over, _, _ = env.step(policy.predict(observation)[0])
-        assert env.episode.evaluations == 7 * rounds
+        assert env.episode.trial_cuts == 7 * rounds
     assert over
     env.reset(seed=0)
-    assert env.episode.evaluations == 0
+    assert env.episode.trial_cuts == 0
     assert RandomSearch(env).evaluations == 48
 
 
@@ -96,7 +96,7 @@ def test_a_search_leaves_the_network_bit_for_bit_as_it_was(env, rounds_before):
     view, policy = env.view, RandomSearch(env, evaluations=3)
     policy.attach(view)
     policy.predict(observation)
-    assert view.evaluations == 3
+    assert view.trial_cuts == 3
     assert list(differences(before, state_of(env.network.train_state, env.episode))) == []
 
 
@@ -164,7 +164,7 @@ def test_the_best_heuristic_is_the_one_whose_trial_went_best(env):
     policy.attach(view)
     action, _ = policy.predict(observation)
     plain = [kind(env).predict(observation)[0] for name, kind in HEURISTICS.items() if name not in ("none", "random")]
-    assert len(view.tried) == len(plain) + 4 == view.evaluations  # and four thresholds
+    assert len(view.tried) == len(plain) + 4 == view.trial_cuts  # and four thresholds
     np.testing.assert_array_equal(view.tried[: len(plain)], plain)
     np.testing.assert_array_equal(action, view.tried[int(np.argmax(view.values))])
     with pytest.raises(RuntimeError, match="attach"):

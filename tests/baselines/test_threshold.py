@@ -72,7 +72,7 @@ def test_the_widths_of_the_threshold_are_the_widths_of_the_cut(env, make):
     wanted = np.round(before * (1 - ratios))
     assert env.view.cost_of(wanted) <= env.view.cost_target
     _, _, _, _, info = env.step(ratios)
-    assert env.episode.evaluations == 0
+    assert env.episode.trial_cuts == 0
     assert np.abs(info["channels"] - wanted).max() <= 1  # the budget's projection gives slack back
 
 

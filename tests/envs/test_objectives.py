@@ -5,9 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from prune_env.envs.objectives import OBJECTIVES, Terms, make_objective
+from prune_env.envs.objectives import OBJECTIVES, Terms, make_objective, register_objective
 
-TERMS = Terms(retained=0.8, sparsity=0.5, sparsity_macs=0.4, budget=0.6, budget_sparsity=0.3, macs=1000.0)
+TERMS = Terms(
+    retained=0.8,
+    costs={"parameters": 500.0, "macs": 1000.0, "cents": 7.0},
+    sparsities={"parameters": 0.5, "macs": 0.4, "cents": 0.3},
+    budget=0.6,
+    budget_unit="cents",
+)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +33,7 @@ def test_potentials_by_hand(name, options, value):
 
 
 def test_every_objective_has_a_case_above():
-    assert set(OBJECTIVES) == {"area", "budget", "floor", "weighted", "amc"}
+    assert set(OBJECTIVES) == {"area", "budget", "floor", "weighted", "amc", "vector"}
 
 
 def test_vector():
@@ -38,6 +44,36 @@ def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match="area, budget, floor, weighted, amc, vector"):
         make_objective("speed")
     with pytest.raises(ValueError, match="latency"):
-        make_objective("weighted", {"latency": 1.0})
+        make_objective("weighted", {"latency": 1.0})(TERMS)
     with pytest.raises(ValueError, match="does not take"):
         make_objective("area", {"weight": 1.0})
+
+
+def test_terms_by_name():
+    assert TERMS.asdict() == {
+        "retained": 0.8,
+        "sparsity": 0.5,
+        "sparsity_macs": 0.4,
+        "sparsity_cents": 0.3,
+        "budget": 0.6,
+        "budget_sparsity": 0.3,
+        "macs": 1000.0,
+        "cents": 7.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("floor", {"retained": 2.0}), ("floor", {"retained": math.nan}), ("weighted", {"retained": math.inf})],
+)
+def test_options_out_of_range_are_refused(name, options):
+    with pytest.raises(ValueError, match="must be"):
+        make_objective(name, options)
+
+
+def test_an_objective_is_registered_once(monkeypatch):
+    monkeypatch.setattr("prune_env.envs.objectives.OBJECTIVES", dict(OBJECTIVES))
+    register_objective("half", lambda: lambda terms: terms.retained / 2)
+    assert make_objective("half")(TERMS) == 0.4
+    with pytest.raises(ValueError, match="objective 'area' is already registered"):
+        register_objective("area", lambda: None)

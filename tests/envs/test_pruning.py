@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -11,8 +12,8 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
-from prune_env.envs import ENVIRONMENTS, OBJECTIVES, PruningEnv
-from prune_env.envs.observation import FORMS
+from prune_env.envs import ENVIRONMENTS, FORMS, OBJECTIVES, SCHEDULES, PruningConfig, PruningEnv
+from prune_env.envs.config import FIELDS
 from prune_env.targets import Target
 from prune_env.targets.data import DataError
 
@@ -209,10 +210,16 @@ def test_bad_actions_change_nothing(make, action):
         ({"objective": "speed"}, "area, budget"),
         ({"objective": "budget"}, "needs a budget"),
         ({"observation": "pixels"}, "importance, full"),
+        ({"observation": ("gradient", "hue")}, "column 'hue'"),
         ({"criterion": "beauty"}, "l1, l2"),
         ({"repair": "glue"}, "batchnorm"),
         ({"budget_unit": "watts"}, "parameters, macs"),
-        ({"split": "test"}, "train, held_out"),
+        ({"split": "test"}, "'train' or 'held_out'"),
+        ({"schedule": "sudden"}, "geometric, linear, cubic, one-shot"),
+        ({"learning_rate_factor": -1.0}, "learning_rate_factor"),
+        ({"objective": "weighted", "objective_options": {"latency": 1.0}}, "reward term 'latency'"),
+        ({"component_weights": {"encoder": 0}}, "component_weights"),
+        ({"protect": "encoder"}, "protect must be a sequence"),
         ({"rounds": 0}, "rounds"),
         ({"steps_per_round": -1}, "steps_per_round"),
         ({"max_ratio": 1.0}, "max_ratio"),
@@ -234,10 +241,12 @@ def test_unreachable_budget_is_an_error_at_reset(make):
     env = make(budget=0.5)
     with pytest.raises(ValueError, match="cannot be reached"):
         env.reset(options={"budget": 0.9999})
-    with pytest.raises(ValueError, match="unknown reset options"):
+    with pytest.raises(ValueError, match="unknown reset option 'netwrok'; did you mean 'network'"):
         env.reset(options={"netwrok": 0})
-    with pytest.raises(ValueError, match="not in the pool"):
+    with pytest.raises(ValueError, match=r"network must be a whole number in \[0, 1\), got 5"):
         env.reset(options={"network": 5})
+    with pytest.raises(ValueError, match="unknown reset option 'pool'"):
+        env.reset(options={"pool": 5})
 
 
 def test_stepping_after_the_end_is_an_error(make):
@@ -319,7 +328,7 @@ def test_trials_of_a_view_leave_no_trace(make):
     first = rollout(env, 2, 2)
     env.reset(seed=2)
     values = [env.view.evaluate(np.full(7, 0.3)) for _ in range(2)]
-    assert env.episode.evaluations == 2 and values[0] == values[1]
+    assert env.episode.trial_cuts == 2 and values[0] == values[1]
     random = np.random.default_rng(1)
     observation, *_ = env.step(random.uniform(0, 0.95, 7).astype(np.float32))
     assert np.array_equal(observation, first[1][0])
@@ -384,3 +393,108 @@ def test_options_of_the_wrong_kind_are_named():
     for name in ("rounds", "steps_per_round", "max_ratio", "pool"):
         with pytest.raises(ValueError, match=name):
             PruningEnv("autoencoder", **(QUICK | {name: "two"}))
+
+
+def test_an_unknown_keyword_is_a_type_error_that_knows_better():
+    with pytest.raises(TypeError, match="unknown option 'round'; did you mean 'rounds'"):
+        PruningEnv("autoencoder", round=2)
+    with pytest.raises(TypeError, match="'latent_dims'; did you mean 'latent_dim'"):
+        PruningEnv("autoencoder", latent_dims=2)
+    with pytest.raises(TypeError, match="'widht'; did you mean 'width'"):
+        PruningEnv("tdmpc", widht=2)
+
+
+def test_a_configuration_and_its_fields_as_keywords_are_the_same(make):
+    config = PruningConfig(target="autoencoder", target_options=QUICK, rounds=2, steps_per_round=2)
+    first, second = PruningEnv(config), PruningEnv("autoencoder", rounds=2, steps_per_round=2, **QUICK)
+    assert first.config == second.config
+    changed = PruningEnv(config, rounds=3).config
+    assert changed == replace(config, rounds=3)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_it_works_where_gradients_are_switched_off(make, context):
+    def reward(around):
+        with around():
+            env = make(rounds=1)
+            env.reset(seed=0)
+            return env.step(np.full(7, 0.3, dtype=np.float32))[1]
+
+    assert reward(context) == reward(torch.enable_grad)
+
+
+def test_it_works_under_another_default_dtype(make):
+    def reward():
+        env = make(rounds=1)
+        env.reset(seed=0)
+        return env.step(np.full(7, 0.3, dtype=np.float32))[1]
+
+    usual = reward()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert reward() == usual
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_fields_of_the_configuration_hold_for_one_episode(make):
+    env = make(rounds=3, budget=0.4).unwrapped
+    _, info = env.reset(seed=0, options={"rounds": 1, "budget": None, "criterion": "l2", "steps_per_round": 0})
+    assert info["reward_terms"]["budget"] == 0
+    assert env.step(np.full(7, 0.3))[2]
+    env.reset(seed=0)
+    assert env.episode.budget == 0.4 and not env.step(np.full(7, 0.3))[2]
+    for budget in ((0.2, 0.3), [0.25, 0.3, 0.35]):
+        env.reset(seed=0, options={"budget": budget})
+        assert min(budget) <= env.episode.budget <= max(budget)
+
+
+def test_an_episode_may_go_on_below_the_floor(make):
+    env = make(rounds=3).unwrapped
+    for stop, ends in ((True, True), (False, False)):
+        env.reset(seed=0, options={"stop_on_collapse": stop, "steps_per_round": 0, "repair": "none"})
+        _, _, over, _, info = env.step(np.full(7, 0.9))
+        assert info["collapsed"] and over == ends
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_ends_at_the_budget(make, schedule):
+    env = make(rounds=3, budget=0.5, schedule=schedule).unwrapped
+    env.reset(seed=0)
+    sparsities = [env.step(np.full(7, 0.3))[4]["reward_terms"]["sparsity"] for _ in range(3)]
+    assert sparsities == sorted(sparsities) and 0.5 <= sparsities[-1] < 0.53
+
+
+def test_a_step_that_raises_leaves_everything_as_it_was(make, monkeypatch):
+    env = make(rounds=2).unwrapped
+    env.reset(seed=0)
+    env.step(np.full(7, 0.2))
+    expected = env.step(np.full(7, 0.2))[:2]
+    env.reset(seed=0)
+    env.step(np.full(7, 0.2))
+    with monkeypatch.context() as patch:
+        patch.setattr(env.network.train_state.target, "score", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            env.step(np.full(7, 0.2))
+    observation, reward = env.step(np.full(7, 0.2))[:2]
+    assert reward == expected[1] and np.array_equal(observation, expected[0])
+
+
+def test_the_learning_rate_of_fine_tuning(make):
+    env = make(rounds=1, learning_rate_factor=0.0).unwrapped
+    env.reset(seed=0)
+    rates = [group["lr"] for group in env.network.train_state.optimizers[0].param_groups]
+    env.step(np.zeros(7))
+    weight = env.network.train_state.model.encoder[0].weight.clone()
+    env.network.restore()
+    assert torch.equal(weight, env.network.train_state.model.encoder[0].weight)
+    assert rates == [group["lr"] for group in env.network.train_state.optimizers[0].param_groups]
+
+
+def test_the_docstring_names_every_objective_and_column():
+    text = PruningEnv.__doc__
+    assert all(f"| {name}" in text for name in OBJECTIVES)
+    assert all(column.name in text for column in FORMS["full"])
+    documented = PruningConfig.__doc__
+    assert all(f"{name}: " in documented for name in FIELDS)

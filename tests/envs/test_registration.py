@@ -12,7 +12,7 @@ QUICK = {"dense_steps": 120, "learning_rate": 0.005, "latent_dim": 4, "batch_siz
 
 def test_registration_is_idempotent():
     prune_env.envs.register_environments()
-    assert gym.spec("PruneEnv/Autoencoder-v0").entry_point == "prune_env.envs.pruning:PruningEnv"
+    assert gym.spec("PruneEnv/Autoencoder-v0").entry_point == "prune_env.envs.registration:make_env"
     assert gym.make("prune_env:PruneEnv/Autoencoder-v0", **QUICK) is not None
 
 

@@ -131,7 +131,7 @@ def test_the_policy_feels_damage_to_itself():
 @pytest.mark.parametrize("env_id", TASKS)
 def test_ids_make_the_controllers_that_they_name(env_id):
     task, observation = TASKS[env_id]
-    assert prune_env.envs.ENVIRONMENTS[env_id]["fixed_options"] == {"task": task, "obs": observation}
+    assert prune_env.envs.ENVIRONMENTS[env_id] == {"target": "tdmpc", "task": task, "obs": observation}
 
 
 @pytest.mark.parametrize("env_id", TASKS)

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from prune_env.benchmark import make_policy
+from prune_env.benchmark.rollout import rollout
 from prune_env.envs import PruningEnv
-from prune_env.envs.action import validate_action
-from prune_env.envs.observation import observe
-from prune_env.importance import CRITERIA
-from prune_env.repair import REPAIRS
 from prune_env.storage import canonical_json
 from prune_env.targets import make_target
 
@@ -56,73 +53,42 @@ class Subject:
     def __init__(self, network: Mapping[str, Any], seed: int):
         self.env = PruningEnv(**network, pool=seed + 1)
         self.seed = seed
-        self._rules = self.env.rules
         self.begin(0)
         self.floor, self.dense = self.env.network.score_scale("test")
 
     def begin(
-        self,
-        draw: int,
-        *,
-        sparsity: float | None = None,
-        rounds: int = 1,
-        steps: int = 0,
-        criterion: str = "fisher_weight",
-        repair: str | None = None,
+        self, draw: int, *, sparsity: float | None = None, rounds: int = 1, steps: int = 0, **config: Any
     ) -> np.ndarray:
-        """The dense network again; returns what is observed of it.
+        """The dense network again; returns the observation of it.
 
         Args:
             draw: Seed of the batches.
-            sparsity: Where the cuts shall end; None leaves it to the action.
+            sparsity: Where the cuts end; None leaves it to the action.
             rounds: Cuts.
-            steps: Training steps after each.
-            criterion: Which channels of a group go first.
-            repair: What is done about a cut; by default what suits the target.
+            steps: Training steps after each cut.
+            **config: Further fields of `PruningConfig` that hold for this episode, e.g. criterion and repair.
         """
-        rules = replace(self._rules, rounds=rounds, steps_per_round=steps, criterion=CRITERIA[criterion])
-        self.env.rules = replace(rules, repair=REPAIRS[repair]) if repair else rules
-        observation, _ = self.env.reset(seed=draw, options={"network": self.seed, "budget": sparsity})
+        # Training may repair a network that is worse than the floor between two cuts, so the episode goes on.
+        settings = {"budget": sparsity, "rounds": rounds, "steps_per_round": steps, "stop_on_collapse": False}
+        observation, _ = self.env.reset(seed=draw, options={"network": self.seed, **settings, **config})
         return observation
 
-    def cut(self, ratios: np.ndarray, draw: int, **rules: Any) -> Outcome:
-        """Cut once by ratios [G] of each group's channels; `rules` are those of `begin`."""
-        self.begin(draw, **rules)
-        return self._play(ratios)
+    def cut(self, ratios: np.ndarray, draw: int, **settings: Any) -> Outcome:
+        """Cut once by ratios [G] of each group's channels; `settings` are those of `begin`."""
+        self.begin(draw, **settings)
+        self.env.step(ratios)
+        return self._outcome()
 
-    def prune(self, policy: str, sparsity: float, draw: int, **rules: Any) -> Outcome:
-        """Let a policy cut the network down to a sparsity; `rules` are those of `begin`.
+    def prune(self, policy: str, sparsity: float, draw: int, **settings: Any) -> Outcome:
+        """Let a policy cut the network down to a sparsity; `settings` are those of `begin`."""
+        observation = self.begin(draw, sparsity=sparsity, **settings)
+        rollout(self.env, make_policy(policy, self.env), observation)
+        return self._outcome()
 
-        Unlike an episode, this goes on when the network is worse than the floor between two cuts: training may mend it.
-        """
-        observation = self.begin(draw, sparsity=sparsity, **rules)
-        pruner = make_policy(policy, self.env)
-        state = None
-        for _ in range(self.env.rules.rounds):
-            if pruner.privileged:
-                pruner.attach(self.env.view)  # type: ignore[attr-defined]
-            action, state = pruner.predict(observation, state)
-            outcome = self._play(action)
-            observation = self._observation()
-        return outcome
-
-    def _play(self, ratios: np.ndarray) -> Outcome:
+    def _outcome(self) -> Outcome:
         episode = self.env.episode
-        episode.play(validate_action(ratios, len(self.env.group_names), self.env.max_ratio))
         retained = episode.retained("test")
         return Outcome(retained, self.floor + retained * (self.dense - self.floor), episode.terms.sparsity)
-
-    def _observation(self) -> np.ndarray:
-        env, terms = self.env, self.env.episode.terms
-        return observe(
-            env.columns,
-            env.network.train_state.tracker,
-            sparsity=terms.sparsity,
-            budget_left=terms.budget - terms.budget_sparsity,
-            retained=terms.retained,
-            progress=env.episode.round / env.rules.rounds,
-            parameters=float(env.network.cost(env.episode.widths).parameters),
-        )
 
 
 def depends_on(network: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from prune_env.open_sets import UnknownOptionError
 from prune_env.targets.base import BackwardHook, PoolSplit, Split, Target
 from prune_env.targets.tdmpc.losses import model_loss
 from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, TargetNetworks, pixel_encoder, state_encoder
@@ -30,6 +31,7 @@ from prune_env.targets.tdmpc.update import update
 from prune_env.validation import Range, check_value
 
 CONTROLLERS = ("planner", "policy")
+_OPTIONS = ("task", "obs", "controller", "starts", "planner", "sizes")
 _EVALUATION_STARTS = {"planner": 20, "policy": 50}  # episodes that a controller in training is judged by
 _VIDEO_SIZE = 160  # [px]
 _START_SEEDS: dict[Split, int] = {"train": 7_001, "validation": 7_002, "test": 7_003}
@@ -83,7 +85,7 @@ class TDMPC(Target):
         if sizes not in SIZES:
             raise ValueError(f"unknown sizes {sizes!r}; known: {', '.join(SIZES)}")
         if unknown := recipe.keys() - {field.name for field in fields(Recipe)}:
-            raise ValueError(f"unknown options {sorted(unknown)}; known: {', '.join(f.name for f in fields(Recipe))}")
+            raise UnknownOptionError("target 'tdmpc'", min(unknown), [*_OPTIONS, *(f.name for f in fields(Recipe))])
         self.task_name, self.obs = task, obs
         self.controller, self.starts, self._sizes = controller, starts, sizes
         self.recipe: Recipe = replace(RECIPES[task, obs], **SIZES[sizes][obs] | recipe)

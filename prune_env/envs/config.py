@@ -1,0 +1,182 @@
+"""One frozen dataclass for all arguments of the environment, validated where it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+from prune_env.envs.costs import COSTS
+from prune_env.envs.objectives import OBJECTIVES, make_objective, untouched_terms
+from prune_env.envs.observation import columns_of
+from prune_env.envs.schedules import SCHEDULES
+from prune_env.importance import CRITERIA
+from prune_env.open_sets import UnknownOptionError, find
+from prune_env.repair import REPAIRS
+from prune_env.targets import PoolSplit, make_target
+from prune_env.validation import Range, check_value
+
+Budget = float | Sequence[float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruningConfig:
+    """Everything that decides what `PruningEnv` is.
+
+    Args:
+        target: Name of a registered target.
+        target_options: Options of the target. `PruningEnv` also takes them as keywords (`latent_dim=16`).
+        rounds: Rounds of an episode; 1 prunes once, more keep training in between.
+        steps_per_round: Training steps after each cut [steps].
+        schedule: How the sparsity approaches the budget over the rounds: "geometric", "linear", "cubic" or "one-shot".
+        max_ratio: Upper bound of the action, in (0, 1).
+        budget: Sparsity to end at, in (0, 1): a number, a pair (low, high) to draw from uniformly at each reset, a
+            longer sequence to choose from, or None to leave the depth to the agent.
+        budget_unit: What the budget counts, a name of `COSTS`: "parameters" or "macs".
+        objective: Name of the objective; by default "budget" with a budget and "area" without.
+        objective_options: Its options, e.g. the weights of "weighted".
+        observation: "full", "importance", or a tuple of column names.
+        criterion: Which channels of a group go first, a name of `CRITERIA`.
+        repair: Post-pruning repair, a name of `REPAIRS`: "batchnorm" recalibrates running statistics, "mean" moves the
+            mean of removed channels into the biases of their readers, "none" does nothing; by default what suits the
+            target.
+        learning_rate_factor: Factor of the learning rate during the training of an episode.
+        stop_on_collapse: Whether an episode ends when the network is worse than the floor (R < 0). A network whose loss
+            or score is not finite always ends it.
+        protect: Components and groups, by name, that are never cut.
+        component_weights: How much more than others a component matters, by name; with weight 2 a group loses channels
+            half as fast: the share kept is (1 - ratio)^(1/2). A coupling group has its components' largest weight.
+        min_channels: Channels that every group keeps.
+        round_to: Widths become multiples of this where they shrink.
+        pool: Number of dense networks that episodes start from.
+        split: "train" or "held_out".
+
+    Raises:
+        ValueError: If a field is unknown or out of range; the message says what is allowed.
+    """
+
+    target: str
+    target_options: Mapping[str, Any] = field(default_factory=dict)
+    rounds: int = 4
+    steps_per_round: int = 30
+    schedule: str = "geometric"
+    max_ratio: float = 0.95
+    budget: Budget = None
+    budget_unit: str = "parameters"
+    objective: str | None = None
+    objective_options: Mapping[str, float] | None = None
+    observation: str | tuple[str, ...] = "full"
+    criterion: str = "fisher_weight"
+    repair: str | None = None
+    learning_rate_factor: float = 1.0
+    stop_on_collapse: bool = True
+    protect: Sequence[str] = ()
+    component_weights: Mapping[str, float] | None = None
+    min_channels: int = 1
+    round_to: int = 1
+    pool: int = 1
+    split: PoolSplit = "train"
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "min_channels", "round_to", "pool"):
+            check_value(name, getattr(self, name), int, Range(1))
+        check_value("steps_per_round", self.steps_per_round, int, Range(0))
+        check_value("max_ratio", self.max_ratio, float, Range(0, 1, "()"))
+        check_value("learning_rate_factor", self.learning_rate_factor, float, Range(0))
+        check_value("stop_on_collapse", self.stop_on_collapse, bool)
+        check_value("split", self.split, str, ("train", "held_out"))
+        for kind, known in _NAMES.items():
+            if (name := getattr(self, kind)) is not None:
+                find(kind, name, known)
+        for name in ("target_options", "component_weights", "objective_options"):
+            given = getattr(self, name)
+            if given is not None and not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):
+                raise ValueError(f"{name} must be a dict with names as keys, got {given!r}")
+        for name, weight in (self.component_weights or {}).items():
+            check_value(f"component_weights[{name!r}]", weight, float, Range(0, ends="()"))
+        if isinstance(self.protect, str) or not all(isinstance(name, str) for name in self.protect):
+            raise ValueError(f"protect must be a sequence of names, got {self.protect!r}")
+        budgets_of(self.budget)
+        if self.objective == "budget" and self.budget is None:
+            raise ValueError("objective 'budget' needs a budget, e.g. budget=0.7")
+        make_objective(self.objective_name, self.objective_options)(untouched_terms(COSTS, self.budget_unit))
+        columns_of(self.observation)
+
+    @property
+    def objective_name(self) -> str:
+        """The objective, or the default one that goes with the budget."""
+        return self.objective or ("area" if self.budget is None else "budget")
+
+
+_NAMES: dict[str, Mapping[str, Callable[..., Any]]] = {
+    "schedule": SCHEDULES,
+    "budget_unit": COSTS,
+    "objective": OBJECTIVES,
+    "criterion": CRITERIA,
+    "repair": REPAIRS,  # type: ignore[dict-item]
+}
+
+FIELDS = tuple(f.name for f in fields(PruningConfig))
+"""Names of all fields."""
+
+EPISODE_FIELDS = (
+    *("rounds", "steps_per_round", "schedule", "budget", "budget_unit", "criterion", "repair", "learning_rate_factor"),
+    *("stop_on_collapse", "component_weights", "min_channels", "round_to"),
+)
+"""Fields that `reset(options={...})` may replace for one episode: those that change neither spaces nor networks."""
+
+
+def make_config(config: PruningConfig | str | None, arguments: Mapping[str, Any]) -> PruningConfig:
+    """A configuration from a configuration or a target's name, and keywords: fields, and options of the target.
+
+    Raises:
+        UnknownOptionError: If a keyword is neither a field nor an option of the target; a TypeError and a ValueError.
+        ValueError: If a value does not fit.
+    """
+    given = {name: value for name, value in arguments.items() if name in FIELDS}
+    options = {name: value for name, value in arguments.items() if name not in FIELDS}
+    if isinstance(config, str):
+        given["target"] = config
+    base = config if isinstance(config, PruningConfig) else None
+    if base is None and "target" not in given:
+        raise TypeError("PruningEnv needs a target, e.g. PruningEnv(target='autoencoder')")
+    stored = {**(base.target_options if base else {}), **(given.get("target_options") or {}), **options}
+    given["target_options"] = stored
+    made = replace(base, **given) if base else PruningConfig(**given)
+    try:
+        make_target(made.target, **stored)
+    except UnknownOptionError as error:
+        if error.name in options:
+            owner = f"PruningEnv and its target {made.target!r}"
+            raise UnknownOptionError(owner, error.name, [*FIELDS, *error.known]) from None
+        raise
+    return made
+
+
+def budgets_of(budget: Budget) -> np.ndarray | None:
+    """The numbers of a budget, float64 [n]: one, the ends of a range, or a choice; None without a budget.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    if budget is None:
+        return None
+    wrong = f"a budget is a sparsity in (0, 1), a pair (low, high) or a sequence of them; got {budget!r}"
+    try:
+        values = np.atleast_1d(np.asarray(budget, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise ValueError(wrong) from None
+    if isinstance(budget, bool) or values.ndim != 1 or not len(values) or not ((values > 0) & (values < 1)).all():
+        raise ValueError(wrong)
+    if len(values) == 2 and values[0] > values[1]:
+        raise ValueError(f"a budget range goes from low to high; got {budget!r}")
+    return values
+
+
+def draw_budget(values: np.ndarray | None, random: np.random.Generator) -> float | None:
+    """The sparsity that one episode ends at, drawn from what `budgets_of` returns."""
+    if values is None:
+        return None
+    return float(random.uniform(*values)) if len(values) == 2 else float(random.choice(values))

@@ -1,0 +1,46 @@
+"""What a network costs, by name: what budgets count, sparsities are shares of, and objectives may ask for.
+
+An entry of `COSTS` makes, for one dense network, a function from widths int [..., G] to costs [...]. It is called once
+for each network, so it may measure something first.
+
+Letters: G groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from prune_env.dense import Network
+from prune_env.open_sets import add
+
+CostFunction = Callable[[np.ndarray], Any]
+
+
+def parameters(network: Network) -> CostFunction:
+    """Parameters, exactly as counted on the cut network."""
+    return lambda widths: network.cost(widths).parameters
+
+
+def macs(network: Network) -> CostFunction:
+    """Multiply-accumulates of one sample through what is deployed, exactly as counted on the cut network."""
+    return lambda widths: network.cost(widths).macs
+
+
+COSTS: dict[str, Callable[[Network], CostFunction]] = {"parameters": parameters, "macs": macs}
+
+
+def register_cost(name: str, cost: Callable[[Network], CostFunction]) -> None:
+    """Make a cost known under a name.
+
+    Raises:
+        ValueError: If the name is taken.
+    """
+    add("cost", name, cost, COSTS)
+
+
+def sparsity_name(cost: str) -> str:
+    """What a sparsity is called in `info["reward_terms"]`: "sparsity" of the parameters, "sparsity_macs", ..."""
+    return "sparsity" if cost == "parameters" else f"sparsity_{cost}"
