@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from prune_env.dense.checkpoints import CheckpointSpec, is_cached, load_checkpoi
 from prune_env.dense.loop import DenseTrainingError
 from prune_env.dense.train_state import TrainState
 from prune_env.groups import CostModel, Grouping
+from prune_env.importance import ImportanceConfig, RegularizerConfig
 from prune_env.isolation import isolated
 from prune_env.parallel import map_unordered
 from prune_env.targets import PoolSplit, Split, make_target
@@ -93,6 +94,8 @@ class Pool:
         size: How many networks; 1 is the plain target with these options.
         split: "train" or "held_out": other seeds and, where the target varies options, other values of them.
         protect: Components and groups that are locked.
+        importance: Constants of importance.
+        regularizer: The cosine-L1 term of training.
     """
 
     target: str
@@ -100,6 +103,8 @@ class Pool:
     size: int
     split: PoolSplit
     protect: tuple[str, ...] = ()
+    importance: ImportanceConfig = field(default_factory=ImportanceConfig)
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
 
     def specs(self) -> list[tuple[CheckpointSpec, str]]:
         """Checkpoint and stratum of every network, cycling through the variants and then through seeds."""
@@ -112,13 +117,15 @@ class Pool:
         result = []
         for i in range(self.size):
             variant = variants[i % len(variants)]
-            spec = CheckpointSpec(self.target, {**self.options, **variant}, first + i, self.protect)
+            spec = CheckpointSpec(
+                self.target, {**self.options, **variant}, first + i, self.protect, self.importance, self.regularizer
+            )
             result.append((spec, ", ".join(f"{k}={v}" for k, v in variant.items())))
         return result
 
     def plain(self) -> CheckpointSpec:
         """The target with these options and nothing varied: how it is made tells how the whole pool is."""
-        return CheckpointSpec(self.target, self.options, 0, self.protect)
+        return CheckpointSpec(self.target, self.options, 0, self.protect, self.importance, self.regularizer)
 
 
 def prepare(pools: Sequence[Pool], jobs: int = 1) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from prune_env.envs.costs import COSTS
 from prune_env.envs.objectives import OBJECTIVES, make_objective, untouched_terms
-from prune_env.envs.observation import columns_of
+from prune_env.envs.observation import BAYES_COLUMNS, Column, columns_of
 from prune_env.envs.schedules import SCHEDULES
-from prune_env.importance import CRITERIA
+from prune_env.importance import CRITERIA, ImportanceConfig, RegularizerConfig
 from prune_env.open_sets import UnknownOptionError, find
 from prune_env.repair import REPAIRS
 from prune_env.targets import PoolSplit, make_target
@@ -38,6 +38,7 @@ class PruningConfig:
         objective: Name of the objective; by default "budget" with a budget and "area" without.
         objective_options: Its options, e.g. the weights of "weighted".
         observation: "full", "importance", or a tuple of column names.
+        bayes: The Bayes column of "full" and "importance": the paper's "literal" formula, or the "corrected" one.
         criterion: Which channels of a group go first, a name of `CRITERIA`.
         repair: Post-pruning repair, a name of `REPAIRS`: "batchnorm" recalibrates running statistics, "mean" moves the
             mean of removed channels into the biases of their readers, "none" does nothing; by default what suits the
@@ -52,6 +53,17 @@ class PruningConfig:
         round_to: Widths become multiples of this where they shrink.
         pool: Number of dense networks that episodes start from.
         split: "train" or "held_out".
+        scope: What importance is measured on: "root" layers, or every slice of a "group"; see `ImportanceConfig`.
+        ema_decay: Decay of the moving averages of importance, in [0, 1).
+        kappa: Weight of one observation in the Bayes measure's posterior.
+        eta: Scale of the gradient energy in it.
+        l1: Whether the cosine-L1 term is part of the training loss; see `RegularizerConfig`.
+        l1_base: l_base, its strength.
+        l1_low: l_min / l_base.
+        l1_high: l_max / l_base.
+        l1_period: T, the period of its cosine [epochs].
+        lambda_weight: "constant" keeps its factor at 1; "ramp" raises it from 0 to 1 over the first epochs.
+        lambda_ramp: Length of the ramp [epochs].
 
     Raises:
         ValueError: If a field is unknown or out of range; the message says what is allowed.
@@ -67,7 +79,8 @@ class PruningConfig:
     budget_unit: str = "parameters"
     objective: str | None = None
     objective_options: Mapping[str, float] | None = None
-    observation: str | tuple[str, ...] = "full"
+    observation: str | Sequence[str] = "full"
+    bayes: str = "literal"
     criterion: str = "fisher_weight"
     repair: str | None = None
     learning_rate_factor: float = 1.0
@@ -78,6 +91,17 @@ class PruningConfig:
     round_to: int = 1
     pool: int = 1
     split: PoolSplit = "train"
+    scope: str = "root"
+    ema_decay: float = 0.9
+    kappa: float = 0.25
+    eta: float = 1.0
+    l1: bool = True
+    l1_base: float = 1e-5
+    l1_low: float = 0.1
+    l1_high: float = 2.0
+    l1_period: float = 20.0
+    lambda_weight: str = "constant"
+    lambda_ramp: float = 20.0
 
     def __post_init__(self) -> None:
         for name in ("rounds", "min_channels", "round_to", "pool"):
@@ -87,6 +111,8 @@ class PruningConfig:
         check_value("learning_rate_factor", self.learning_rate_factor, float, Range(0))
         check_value("stop_on_collapse", self.stop_on_collapse, bool)
         check_value("split", self.split, str, ("train", "held_out"))
+        check_value("bayes", self.bayes, str, tuple(BAYES_COLUMNS))
+        _ = self.importance, self.regularizer  # they check their own ranges
         for kind, known in _NAMES.items():
             if (name := getattr(self, kind)) is not None:
                 find(kind, name, known)
@@ -102,7 +128,24 @@ class PruningConfig:
         if self.objective == "budget" and self.budget is None:
             raise ValueError("objective 'budget' needs a budget, e.g. budget=0.7")
         make_objective(self.objective_name, self.objective_options)(untouched_terms(COSTS, self.budget_unit))
-        columns_of(self.observation)
+        _ = self.columns
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Columns of the observation."""
+        return columns_of(self.observation, self.bayes)
+
+    @property
+    def importance(self) -> ImportanceConfig:
+        """Constants of importance."""
+        return ImportanceConfig(self.scope, self.ema_decay, self.kappa, self.eta)
+
+    @property
+    def regularizer(self) -> RegularizerConfig:
+        """The cosine-L1 term."""
+        return RegularizerConfig(
+            self.l1, self.l1_base, self.l1_low, self.l1_high, self.l1_period, self.lambda_weight, self.lambda_ramp
+        )
 
     @property
     def objective_name(self) -> str:
@@ -110,12 +153,12 @@ class PruningConfig:
         return self.objective or ("area" if self.budget is None else "budget")
 
 
-_NAMES: dict[str, Mapping[str, Callable[..., Any]]] = {
+_NAMES: dict[str, Mapping[str, Any]] = {
     "schedule": SCHEDULES,
     "budget_unit": COSTS,
     "objective": OBJECTIVES,
     "criterion": CRITERIA,
-    "repair": REPAIRS,  # type: ignore[dict-item]
+    "repair": REPAIRS,
 }
 
 FIELDS = tuple(f.name for f in fields(PruningConfig))

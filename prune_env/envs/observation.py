@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
-from prune_env.importance import PAPER_MEASURES, ChannelSums, ImportanceTracker, group_means
+from prune_env.importance import MEASURES, PAPER_MEASURES, ChannelSums, ImportanceTracker, group_means
 from prune_env.open_sets import find
 
 
@@ -33,11 +33,12 @@ class Column:
     meaning: str
 
 
-IMPORTANCE_COLUMNS = (
-    Column("gradient", -20, 20, "log10 of the smoothed mean |gradient|"),
-    Column("fisher", -20, 20, "log10 of the smoothed mean squared gradient"),
-    Column("bayes", -20, 20, "log10 of the smoothed Bayes importance"),
-)
+def _measure_column(measure: str) -> Column:
+    return Column(measure, -20, 20, f"log10 of the smoothed {MEASURES[measure].meaning}")
+
+
+BAYES_COLUMNS = {"literal": "bayes", "corrected": "bayes_corrected"}
+"""Variant of the Bayes measure -> its column."""
 CONTEXT_COLUMNS = (
     Column("weight_mean", -20, 20, "log10 of mean |w| over the root layer"),
     Column("weight_rms", -20, 20, "log10 of the root mean square w over the root layer"),
@@ -51,24 +52,35 @@ CONTEXT_COLUMNS = (
     Column("retained", -1, 2, "retained score of the network"),
     Column("progress", 0, 1, "share of the rounds that is over"),
 )
-FORMS: dict[str, tuple[Column, ...]] = {
-    "importance": IMPORTANCE_COLUMNS,
-    "full": IMPORTANCE_COLUMNS + CONTEXT_COLUMNS,
+FORMS: dict[str, tuple[str, ...]] = {
+    "importance": PAPER_MEASURES,
+    "full": (*PAPER_MEASURES, *(column.name for column in CONTEXT_COLUMNS)),
 }
+"""Observations by name: their columns."""
 
 
-def columns_of(observation: str | Sequence[str]) -> tuple[Column, ...]:
+def known_columns() -> dict[str, Column]:
+    """All columns: one for every measure, and the context."""
+    return {m: _measure_column(m) for m in MEASURES} | {column.name: column for column in CONTEXT_COLUMNS}
+
+
+def columns_of(observation: str | Sequence[str], bayes: str = "literal") -> tuple[Column, ...]:
     """Columns of an observation: a form by name, or columns by name.
+
+    Args:
+        observation: A name of `FORMS`, or names of columns.
+        bayes: Which variant of the Bayes measure a form shows.
 
     Raises:
         ValueError: If the form or a column is unknown.
     """
+    names = find("observation", observation, FORMS) if isinstance(observation, str) else tuple(observation)
     if isinstance(observation, str):
-        return find("observation", observation, FORMS)
-    known = {column.name: column for column in FORMS["full"]}
-    if not observation or len(set(observation)) < len(observation):
+        names = tuple(BAYES_COLUMNS[bayes] if name == "bayes" else name for name in names)
+    if not names or len(set(names)) < len(names):
         raise ValueError(f"an observation names each of its columns once, and at least one; got {observation!r}")
-    return tuple(find("column", name, known) for name in observation)
+    known = known_columns()
+    return tuple(find("column", name, known) for name in names)
 
 
 def observation_space(columns: tuple[Column, ...], groups: int) -> Box:
@@ -100,8 +112,11 @@ def observe(
     """
     surgeon = tracker.surgeon
     groups = len(surgeon.grouping)
-    values: dict[str, np.ndarray] = dict(zip(PAPER_MEASURES, _log10(tracker.groups()), strict=True))
-    if not {column.name for column in columns} <= set(PAPER_MEASURES):
+    measures = [column.name for column in columns if column.name in MEASURES]
+    values: dict[str, np.ndarray] = {}
+    if measures:
+        values |= zip(measures, _log10(tracker.groups(measures)), strict=True)
+    if len(measures) < len(columns):
         sums = ChannelSums(surgeon)
         weights = sums.parameters
         table = torch.stack([sums.sum(weights, "absolute"), sums.sum(weights, "square"), sums.counts])

@@ -18,8 +18,9 @@ from prune_env.envs.costs import COSTS
 from prune_env.envs.episode import Episode, Seconds
 from prune_env.envs.network_view import NetworkView
 from prune_env.envs.objectives import make_objective, untouched_terms
-from prune_env.envs.observation import columns_of, observation_space, observe
+from prune_env.envs.observation import observation_space, observe
 from prune_env.envs.render import Frame, draw, show, to_text
+from prune_env.importance import MEASURES, PAPER_MEASURES
 from prune_env.isolation import isolated
 from prune_env.open_sets import find
 from prune_env.validation import Range, check_value
@@ -37,8 +38,8 @@ class PruningEnv(gym.Env, EzPickle):
     ## Action Space
     `Box(0, max_ratio, (G,), float32)`: for each of the G groups the share of its *present* channels to remove. Within a
     group the channels with the lowest `criterion` go. At least `min_channels` stay. With a budget the action is a
-    direction: one shared projection scales it so that every round ends on a geometric schedule towards the budget
-    (`1 - sparsity` falls by the same factor in every round) and the last one at the budget itself;
+    direction: one shared projection scales it so that every round ends on a schedule towards the budget
+    (by default `1 - sparsity` falls by the same factor in every round) and the last one at the budget itself;
     `info["executed_ratio"]` says what was done. Agents should act through `RescaleAction(env, -1.0, 1.0)`.
 
     ## Observation Space
@@ -108,11 +109,16 @@ class PruningEnv(gym.Env, EzPickle):
             check_value("render_mode", render_mode, str, tuple(self.metadata["render_modes"]))
         self.render_mode = render_mode
         self.max_ratio = self.config.max_ratio
-        self.columns = columns_of(self.config.observation)
+        self.columns = self.config.columns
         self.pool = Pool(
-            self.config.target, self.config.target_options, self.config.pool, self.config.split,
+            self.config.target,
+            self.config.target_options,
+            self.config.pool,
+            self.config.split,
             tuple(self.config.protect),
-        )  # fmt: skip
+            self.config.importance,
+            self.config.regularizer,
+        )
         self._specs = self.pool.specs()
         self._networks: dict[int, Network] = {}
         self.seconds = Seconds()
@@ -254,13 +260,15 @@ class PruningEnv(gym.Env, EzPickle):
         }
 
     def _frame(self) -> Frame:
+        measures = tuple(column.name for column in self.columns if column.name in MEASURES) or PAPER_MEASURES
         return Frame(
             title=f"{self.pool.target} ({self.network.label})",
             groups=self.group_names,
             kinds=tuple(group.kind for group in self.network.grouping),
             widths=self.episode.widths,
             dense_widths=self.network.grouping.widths,
-            importance=self.episode.importance.groups().numpy(),
+            measures=measures,
+            importance=self.episode.importance.groups(measures).numpy(),
             round=self.episode.round,
             rounds=self.episode.config.rounds,
             terms=self.episode.terms,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from prune_env.envs.objectives import Terms
-from prune_env.importance import MEASURES
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Frame:
         kinds: "component" or "coupling" [G].
         widths: Present channels, int [G].
         dense_widths: Channels of the dense network, int [G].
-        importance: Smoothed gradient, Fisher and Bayes importance, [3, G].
+        measures: Names of the M importance measures shown.
+        importance: Smoothed importance, [M, G].
         round: Rounds that are over.
         rounds: Rounds of the episode.
         terms: Score and sparsities.
@@ -33,6 +34,7 @@ class Frame:
     kinds: tuple[str, ...]
     widths: np.ndarray
     dense_widths: np.ndarray
+    measures: tuple[str, ...]
     importance: np.ndarray
     round: int
     rounds: int
@@ -54,7 +56,7 @@ def to_text(frame: Frame) -> str:
     lines = [
         frame.title,
         frame.caption,
-        f"{'group':{name}}  kind       channels   {'left':20}  " + "  ".join(f"{m:>9}" for m in MEASURES),
+        f"{'group':{name}}  kind       channels   {'left':20}  " + "  ".join(f"{m:>9}" for m in frame.measures),
     ]
     for g, group in enumerate(frame.groups):
         bar = "█" * max(1, round(20 * frame.widths[g] / frame.dense_widths[g]))
@@ -86,7 +88,7 @@ def draw(frame: Frame) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.log10(frame.importance / frame.importance.mean(axis=1, keepdims=True))
     relative = np.nan_to_num(relative, neginf=-3.0, posinf=3.0)
-    for measure, values, marker in zip(MEASURES, relative, "osD", strict=True):
+    for measure, values, marker in zip(frame.measures, relative, cycle("osD^v*"), strict=False):
         right.plot(values, rows, marker, markersize=5, label=measure, alpha=0.8)
     right.axvline(0, color="#888", linewidth=0.8)
     right.set_xlabel("log10 importance / mean of the groups")
