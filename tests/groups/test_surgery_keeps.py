@@ -158,7 +158,12 @@ def buffers(a: nn.Linear, c: nn.Linear) -> None:
         layer.register_buffer("weight", weight)
 
 
-@pytest.mark.parametrize("tie", [by_object, by_data, by_view, buffers])
+def parameter_and_buffer(a: nn.Linear, c: nn.Linear) -> None:
+    del c.weight
+    c.register_buffer("weight", a.weight.data)
+
+
+@pytest.mark.parametrize("tie", [by_object, by_data, by_view, buffers, parameter_and_buffer])
 def test_ties_stay(tie: Any) -> None:
     model = Tied(tie)
     dense = model.a.weight.detach().clone()
@@ -175,6 +180,31 @@ def test_ties_stay(tie: Any) -> None:
         assert float(model.c.weight[0, 0]) == 7
         model(X)
         surgeon.restore(snapshot)
+
+
+def test_groups_that_share_memory_are_one_group() -> None:
+    """Elsewhere in the network the two layers have nothing to do with each other."""
+
+    class Apart(nn.Module):
+        def __init__(self, memory: bool):
+            super().__init__()
+            self.a, self.c = nn.Linear(4, 6, bias=False), nn.Linear(4, 6, bias=False)
+            self.b, self.d = nn.Linear(6, 3), nn.Linear(6, 3)
+            if memory:
+                parameter_and_buffer(self.a, self.c)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.a(x).relu()) + self.d(self.c(x).relu())
+
+    names = ("a", "b", "c", "d")
+    assert {g.name: g.members for g in grouping_of(Apart(False), names)} == {"a": ("a", "b"), "c": ("c", "d")}
+    model = Apart(True)
+    grouping = grouping_of(model, names)
+    assert [set(g.members) for g in grouping] == [{"a", "b", "c", "d"}]
+    surgeon_of(model, grouping).cut(KEEP)
+    assert torch.equal(model.a.weight, model.c.weight)
+    assert model.a.weight.data_ptr() == model.c.weight.data_ptr()
+    assert model(X).shape == (2, 3)
 
 
 @pytest.mark.parametrize("turned", [False, True])

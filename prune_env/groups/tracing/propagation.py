@@ -24,7 +24,7 @@ from prune_env.groups.tracing.depth import Depth, counted_depth
 from prune_env.groups.tracing.labels import Dim, Dims, Ledger, size_of
 from prune_env.groups.tracing.operators import moves_only, rule_of
 from prune_env.groups.tracing.probing import can_be_probed, probe, results_of
-from prune_env.groups.tracing.replica import all_plain_tensors, overlapping
+from prune_env.groups.tracing.replica import all_plain_tensors, overlapping, place_of
 
 Trace = Callable[[nn.Module], Any]
 
@@ -227,11 +227,22 @@ def propagate(model: nn.Module, trace: Trace) -> tuple[Propagation, list[Tensor]
     """
     with following(model) as propagation:
         outputs = tensors_of(trace(model))
-    for name in overlapping(named_tensors(model)) & propagation.seeds.keys():
-        propagation.ledger.lock(propagation.seeds[name], OVERLAPS)
+    _follow_memory(model, propagation)
     for tensor in outputs:
         propagation.ledger.lock(propagation.dims(tensor), OUTPUT)
     return propagation, outputs
+
+
+def _follow_memory(model: nn.Module, propagation: Propagation) -> None:
+    """Tensors in the same memory are cut together; those that share a part of it are not cut."""
+    seeds = propagation.seeds
+    for name in overlapping(named_tensors(model)) & seeds.keys():
+        propagation.ledger.lock(seeds[name], OVERLAPS)
+    known: dict[Any, str] = {}
+    for name, tensor in named_tensors(model):
+        if name in seeds and (place := place_of(tensor)) is not None:
+            for one, other in zip(seeds[known.setdefault(place, name)], seeds[name], strict=True):
+                propagation.ledger.same(one, other)
 
 
 def tensors_of(outputs: Any) -> list[Tensor]:
