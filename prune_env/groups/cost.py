@@ -22,7 +22,8 @@ from prune_env.groups.layer_attributes import weight_of
 from prune_env.groups.tracing.labels import Dim
 from prune_env.groups.tracing.propagation import Trace, following
 from prune_env.groups.tracing.randomize import undisturbed
-from prune_env.groups.tracing.replica import place_of, replicate, unchanged
+from prune_env.groups.tracing.replica import replicate, unchanged
+from prune_env.groups.tracing.stored import place_of
 from prune_env.groups.types import Grouping
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

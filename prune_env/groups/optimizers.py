@@ -100,9 +100,9 @@ class StateLayout:
             ValueError: If its shape does not tell.
         """
         possible = list(_possible(value.shape, shape))
-        learnt = self._axes.get((key, len(shape)))
-        if learnt in possible:
-            return learnt
+        tried = self._axes.get((key, len(shape)))
+        if tried in possible:
+            return tried
         numbers = dict(cuts)
         if value.dim() == len(shape) and tuple(range(len(shape))) in possible:
             return tuple(range(len(shape)))

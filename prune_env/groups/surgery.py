@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from prune_env.groups.layer_attributes import recomputer, refresher
 from prune_env.groups.optimizers import StateLayout, with_inner
 from prune_env.groups.slicing import PlainSlot, Positions, TensorSlot, select, slots_of
-from prune_env.groups.tracing.replica import place_of
+from prune_env.groups.tracing.stored import place_of
 from prune_env.groups.types import Grouping
 
 State = dict[str, Any]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prune_env.groups.tracing.replica import copied, overlapping, replicate, unchanged
+from prune_env.groups.tracing.replica import copied, replicate, unchanged
 
 
 def two_layers() -> nn.Module:
@@ -199,13 +199,3 @@ def test_everything_is_put_back() -> None:
     assert model.training
     assert (model.steps, model.kept, model.plain.tolist()) == (0, {"a": 1}, [0.0, 0.0])
     assert not hasattr(model, "new")
-
-
-def test_overlapping_memory() -> None:
-    flat = torch.zeros(12)
-    tensors = {"all": flat, "part": flat[2:5], "other": torch.zeros(12)}
-    assert overlapping(tensors.items()) == {"all", "part"}
-    assert overlapping({"one": flat[:6], "two": flat[6:]}.items()) == set()
-    assert overlapping({"one": flat, "same": flat.view(12)}.items()) == set()
-    square = torch.zeros(3, 4)
-    assert overlapping({"one": square, "turned": square.T}.items()) == {"one", "turned"}

@@ -132,7 +132,7 @@ def test_optimizer_state_follows(optimizer: str) -> None:
     train(SHARED, model, [made])
 
 
-def test_several_optimizers_and_twins() -> None:
+def test_several_optimizers_and_target_networks() -> None:
     build = net(lambda s, x: s.b(s.enc2(s.enc(x))), enc=seq(lin(4, 6), nn.ReLU, lin(6, 5)), enc2=lin(5, 5), b=lin(5, 3))
     model = build()
     grouping = discover(model, lambda m: m(torch.zeros(1, 4)), ("enc", "enc2", "b"))
@@ -300,13 +300,13 @@ def test_a_snapshot_is_a_copy_and_picklable() -> None:
 def test_a_deep_copy_of_a_surgeon_cuts_the_copy_of_its_model() -> None:
     model, grouping, optimizer = make(SHARED)
     surgeon = Surgeon(model, grouping, [optimizer])
-    before, twin = everything(model, optimizer), copy.deepcopy(surgeon)
-    twin.cut(random_keep(twin))
-    assert twin.model.a.out_features == len(twin.model.a.weight) < 6
-    train(SHARED, twin.model, twin.optimizers)
+    before, other = everything(model, optimizer), copy.deepcopy(surgeon)
+    other.cut(random_keep(other))
+    assert other.model.a.out_features == len(other.model.a.weight) < 6
+    train(SHARED, other.model, other.optimizers)
     assert_equal(everything(model, optimizer), before)
     surgeon.cut(random_keep(surgeon))
-    assert model.a.weight.shape == twin.model.a.weight.shape
+    assert model.a.weight.shape == other.model.a.weight.shape
 
 
 def test_an_optimizer_without_state_has_none_after_restore() -> None:

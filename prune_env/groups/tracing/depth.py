@@ -28,7 +28,7 @@ class Depth:
 
     @property
     def inside(self) -> bool:
-        """Whether the network is at work; it takes a look at the stack, so ask only where it matters."""
+        """Whether the network is at work; it may walk the stack, so ask only where it matters."""
         return self._calls > 0 or self._in_method()
 
     def _in_method(self) -> bool:

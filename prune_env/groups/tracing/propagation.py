@@ -24,7 +24,7 @@ from prune_env.groups.tracing.depth import Depth, counted_depth
 from prune_env.groups.tracing.labels import Dim, Dims, Ledger, size_of
 from prune_env.groups.tracing.operators import moves_only, rule_of
 from prune_env.groups.tracing.probing import can_be_probed, probe, results_of
-from prune_env.groups.tracing.replica import all_plain_tensors, overlapping, place_of
+from prune_env.groups.tracing.stored import all_plain_tensors, overlapping, place_of
 
 Trace = Callable[[nn.Module], Any]
 
