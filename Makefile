@@ -1,9 +1,9 @@
 # Everything a newcomer or a maintainer does; the environment in .venv is made when it is not there.
-PYTHON ?= python3.11
+PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow perf lint format clean
+.PHONY: install demo test test-slow perf docs lint format clean
 
 install: $(STAMP)
 
@@ -25,6 +25,10 @@ test-slow: $(STAMP)
 # Speed ratios, measured side by side in one run.
 perf: $(STAMP)
 	$(BIN)/python -m pytest -m perf -q -s -p no:xdist
+
+# The site, into build/docs; a warning is an error.
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -b html -W --keep-going docs build/docs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Heuristic competitors: plain ones that read the observation, privileged ones that see or try the network."""
 
-from prune_env.baselines.allocation import allocate, standardise, threshold_widths
+from prune_env.baselines.allocation import ALLOCATIONS, allocate, register_allocation, standardise, threshold_widths
 from prune_env.baselines.catalogue import POLICIES
 from prune_env.baselines.depgraph import DepGraph, depgraph_global, depgraph_local
 from prune_env.baselines.heuristics import (
@@ -12,6 +12,7 @@ from prune_env.baselines.heuristics import (
     Gradient,
     Heuristic,
     ImportanceHeuristic,
+    ImportanceMeasure,
     L1Norm,
     L2Norm,
     NoPruning,
@@ -24,6 +25,7 @@ from prune_env.baselines.threshold import THRESHOLDS, GlobalThreshold
 from prune_env.baselines.trial import BestHeuristic
 
 __all__ = [
+    "ALLOCATIONS",
     "HEURISTICS",
     "POLICIES",
     "SEARCHES",
@@ -39,6 +41,7 @@ __all__ = [
     "Gradient",
     "Heuristic",
     "ImportanceHeuristic",
+    "ImportanceMeasure",
     "L1Norm",
     "L2Norm",
     "NoPruning",
@@ -50,6 +53,7 @@ __all__ = [
     "allocate",
     "depgraph_global",
     "depgraph_local",
+    "register_allocation",
     "standardise",
     "threshold_widths",
 ]

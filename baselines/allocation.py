@@ -1,4 +1,4 @@
-"""How numbers per group become pruning ratios: one rule, shared by every heuristic that is not a search.
+"""Allocations, an open set: how numbers per group become pruning ratios. All importance heuristics share them.
 
 Letters: B observations, G groups, W present channels of all groups, flat in group order.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
+from prune_env.open_sets import add
 
 AMOUNT = 0.5
 """Share of channels that an average group loses where no budget says how deep to cut."""
@@ -20,20 +22,56 @@ def standardise(values: np.ndarray) -> np.ndarray:
     return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
 
 
-def allocate(importance: np.ndarray, max_ratio: float, amount: float = AMOUNT) -> np.ndarray:
+def allocate(importance: np.ndarray, max_ratio: float, amount: float = AMOUNT, temperature: float = 1.0) -> np.ndarray:
     """Ratios float32 [..., G]: the less important a group, the more of it goes.
 
-    Every group keeps the share `(1 - amount) ^ exp(-z)` of its channels, with z its standardised importance. The
-    exponent is what a budget scales, so under a budget only the relative size of the exponents matters, whatever the
-    unit of the importance is.
+    Every group keeps the share `(1 - amount) ^ exp(-z / temperature)` of its channels, with z its standardised
+    importance. The exponent is what a budget scales, so under a budget only the relative size of the exponents matters,
+    whatever the unit of the importance is.
 
     Args:
         importance: Any scale on which more means more important, [..., G]; take logarithms of what spans decades.
         max_ratio: Upper bound of a ratio.
         amount: Share that a group of average importance loses.
+        temperature: Positive; the larger, the more alike are the ratios.
     """
-    ratios = 1.0 - (1.0 - amount) ** np.exp(-standardise(np.asarray(importance, dtype=np.float64)))
-    return np.clip(ratios, 0.0, max_ratio).astype(np.float32)
+    speed = np.exp(-standardise(np.asarray(importance, dtype=np.float64)) / temperature)
+    return np.clip(1.0 - (1.0 - amount) ** speed, 0.0, max_ratio).astype(np.float32)
+
+
+def allocate_by_rank(
+    importance: np.ndarray, max_ratio: float, amount: float = AMOUNT, temperature: float = 1.0
+) -> np.ndarray:
+    """`allocate` of the ranks: only the order of the groups matters, not by how much they differ."""
+    ranks = np.argsort(np.argsort(importance, axis=-1, kind="stable"), axis=-1)
+    return allocate(ranks, max_ratio, amount, temperature)
+
+
+def allocate_uniformly(
+    importance: np.ndarray, max_ratio: float, amount: float = AMOUNT, temperature: float = 1.0
+) -> np.ndarray:
+    """The same ratio for every group, whatever its importance: the reference."""
+    return np.full(np.shape(importance), min(amount, max_ratio), dtype=np.float32)
+
+
+Allocation = Callable[[np.ndarray, float, float, float], np.ndarray]
+"""(importance [..., G], max_ratio, amount, temperature) -> ratios float32 [..., G]."""
+
+ALLOCATIONS: dict[str, Allocation] = {
+    "exponential": allocate,
+    "rank": allocate_by_rank,
+    "uniform": allocate_uniformly,
+}
+"""Name -> allocation."""
+
+
+def register_allocation(name: str, allocation: Allocation) -> None:
+    """Make an allocation known under a name.
+
+    Raises:
+        ValueError: If the name is taken.
+    """
+    add("allocation", name, allocation, ALLOCATIONS)
 
 
 def threshold_widths(

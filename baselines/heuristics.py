@@ -5,13 +5,15 @@ Letters: B observations, G groups, F columns of an observation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from prune_env.baselines.allocation import AMOUNT, allocate, standardise
+from prune_env.baselines.allocation import ALLOCATIONS, AMOUNT, standardise
 from prune_env.envs import PruningEnv
+from prune_env.open_sets import find
+from prune_env.validation import Range, check_value
 
 
 class Heuristic:
@@ -93,7 +95,24 @@ class Uniform(Heuristic):
 
 
 class ImportanceHeuristic(Heuristic):
-    """Cut the less important groups more, by the shared allocation rule."""
+    """Cut the less important groups more.
+
+    Args:
+        env: As for every heuristic.
+        amount: As for every heuristic.
+        allocation: How importance becomes ratios, a name of `ALLOCATIONS`.
+        temperature: Of the allocation, positive; the larger, the more alike are the ratios.
+
+    Raises:
+        ValueError: If the allocation is unknown or the temperature is not positive.
+    """
+
+    def __init__(
+        self, env: PruningEnv, amount: float = AMOUNT, allocation: str = "exponential", temperature: float = 1.0
+    ):
+        super().__init__(env, amount)
+        check_value("temperature", temperature, float, Range(0, ends="()"))
+        self._allocate, self._temperature = find("allocation", allocation, ALLOCATIONS), temperature
 
     def importance(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Importance of every group, [B, G], on a logarithmic scale."""
@@ -101,7 +120,25 @@ class ImportanceHeuristic(Heuristic):
 
     def ratios(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """The allocation of the importance."""
-        return allocate(self.importance(columns), self.max_ratio, self.amount)
+        return self._allocate(self.importance(columns), self.max_ratio, self.amount, self._temperature)
+
+
+class ImportanceMeasure(ImportanceHeuristic):
+    """One importance measure, by the name of its column.
+
+    Args:
+        env: As for every heuristic.
+        measure: Name of a column that the observation has.
+        **options: As for `ImportanceHeuristic`.
+    """
+
+    def __init__(self, env: PruningEnv, measure: str = "gradient", **options: Any):
+        self.needs = (measure,)  # type: ignore[misc]
+        super().__init__(env, **options)
+
+    def importance(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The column, [B, G]."""
+        return columns[self.needs[0]]
 
 
 def _single(name: str, column: str, text: str) -> type[ImportanceHeuristic]:
@@ -125,12 +162,20 @@ class CombinedSum(ImportanceHeuristic):
         env: As for every heuristic.
         amount: As for every heuristic.
         weights: Of gradient, Fisher and Bayes importance.
+        **options: As for `ImportanceHeuristic`.
+
+    Raises:
+        ValueError: If there are not three finite weights.
     """
 
     needs = ("gradient", "fisher", "bayes")
 
-    def __init__(self, env: PruningEnv, amount: float = AMOUNT, weights: tuple[float, float, float] = (1.0, 1.0, 1.0)):
-        super().__init__(env, amount)
+    def __init__(
+        self, env: PruningEnv, amount: float = AMOUNT, weights: Sequence[float] = (1.0, 1.0, 1.0), **options: Any
+    ):
+        super().__init__(env, amount, **options)
+        if np.shape(weights) != (3,) or not np.isfinite(np.asarray(weights, dtype=float)).all():
+            raise ValueError(f"weights of 'combined' must be three finite numbers, got {weights!r}")
         self._weights = weights
 
     def importance(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -157,6 +202,7 @@ HEURISTICS: dict[str, Callable[..., Heuristic]] = {
     "uniform": Uniform,
     "l1": L1Norm,
     "l2": L2Norm,
+    "importance": ImportanceMeasure,
     "gradient": Gradient,
     "fisher": Fisher,
     "bayes": Bayes,

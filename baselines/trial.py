@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from prune_env.baselines.allocation import AMOUNT
-from prune_env.baselines.heuristics import HEURISTICS, Heuristic, NoPruning, Random
+from prune_env.baselines.heuristics import HEURISTICS, Heuristic, ImportanceMeasure, NoPruning, Random
 from prune_env.baselines.privileged import Privileged
 from prune_env.baselines.threshold import THRESHOLDS
 from prune_env.envs import PruningEnv
@@ -28,7 +28,7 @@ class BestHeuristic(Privileged):
 
     def __init__(self, env: PruningEnv, amount: float = AMOUNT):
         super().__init__(env, amount)
-        plain = [kind for kind in HEURISTICS.values() if kind not in (NoPruning, Random)]
+        plain = [kind for kind in HEURISTICS.values() if kind not in (NoPruning, Random, ImportanceMeasure)]
         self._plain = [kind(env, amount) for kind in plain]
         self._thresholds = [make(env) for name, make in THRESHOLDS.items() if name != "global"]
 

@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 import tyro
 
+from prune_env.baselines import ALLOCATIONS
+from prune_env.benchmark import policies
 from prune_env.cli import app
+from prune_env.envs import COSTS, OBJECTIVES, SCHEDULES
+from prune_env.importance import CRITERIA, MEASURES
+from prune_env.repair import REPAIRS
 
 ROOT = Path(__file__).parent.parent
 OTHERS = ("papers/", "environments/", "changelog.md")  # written by programs, or included from elsewhere
@@ -42,6 +47,8 @@ SMALLER = {
         "networks=6": "networks=2",
         '{"rounds": 1}': '{"rounds": 1, "dense_steps": 300}',
     },
+    "extend.md": {"rounds=2, budget=0.5": "rounds=2, budget=0.5, dense_steps=300"},
+    "own-measure.md": {"rounds=1, budget=0.5": "rounds=1, budget=0.5, dense_steps=300"},
     "own-policy.md": {
         "rounds=1)": "rounds=1, dense_steps=300)",
         "networks=3": "networks=2",
@@ -76,8 +83,19 @@ def titles(page):
     return page.relative_to(ROOT).as_posix()
 
 
+@pytest.fixture
+def registrations():
+    """Open sets as they were, after a page has added to them."""
+    sets = [MEASURES, CRITERIA, REPAIRS, SCHEDULES, COSTS, OBJECTIVES, ALLOCATIONS, policies._REGISTERED]
+    before = [dict(entries) for entries in sets]
+    yield
+    for entries, kept in zip(sets, before, strict=True):
+        entries.clear()
+        entries.update(kept)
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if python_of(page)], ids=titles)
-def test_python_runs(page, tmp_path, monkeypatch):
+def test_python_runs(page, tmp_path, monkeypatch, registrations):
     module = "page_" + re.sub(r"\W", "_", titles(page))
     (tmp_path / f"{module}.py").write_text(python_of(page))
     monkeypatch.chdir(tmp_path)

@@ -6,7 +6,7 @@ import inspect
 import re
 from pathlib import Path
 
-from prune_env.envs import ENVIRONMENTS, PruningEnv
+from prune_env.envs import ENVIRONMENTS, PruningConfig, PruningEnv
 from prune_env.targets import known_targets
 
 _FOLDER = "environments"
@@ -31,7 +31,10 @@ def write_pages(app):
     contents = f"```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```"
     index = f"# Environments\n\nAll environments are one class with other defaults.\n\n{contents}\n"
     _write(folder / "index.md", index)
-    _write(folder / "PruningEnv.md", f"# PruningEnv\n\n{_markdown(PruningEnv)}")
+    _write(
+        folder / "PruningEnv.md",
+        f"# PruningEnv\n\n{_markdown(PruningEnv)}\n## PruningConfig\n\n{_markdown(PruningConfig)}",
+    )
 
 
 def _write(path, text):
@@ -40,12 +43,13 @@ def _write(path, text):
 
 
 def _page(env_id, arguments):
-    options = {**arguments.get("target_options", {}), **arguments.get("fixed_options", {})}
-    target = known_targets()[arguments["target"]]
+    name = arguments.get("target", "autoencoder")
+    options = {key: value for key, value in arguments.items() if key != "target"}
+    target = known_targets()[name]
     call = f'import gymnasium as gym\nimport prune_env\n\nenv = gym.make("{env_id}")'
     said = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "its defaults"
     return (
-        f"# {env_id}\n\n```python\n{call}\n```\n\nThe target is `{arguments['target']}` with {said};"
+        f"# {env_id}\n\n```python\n{call}\n```\n\nThe target is `{name}` with {said};"
         f" every other argument is described under [PruningEnv](PruningEnv.md).\n\n## The target\n\n{_markdown(target)}"
     )
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from prune_env.baselines import allocate, standardise, threshold_widths
+from prune_env.baselines import ALLOCATIONS, allocate, register_allocation, standardise, threshold_widths
 
 # Whole numbers, so that equal means equal, and up to a million, so that rounding stays far away.
 IMPORTANCE = st.lists(st.integers(-1000, 1000), min_size=2, max_size=8).map(lambda v: np.array(v, dtype=float))
@@ -134,3 +134,25 @@ def test_bisection_finds_what_a_plain_loop_finds(widths, seed, share, least):
     scores = random.integers(0, 6, len(group_of)).astype(float)  # with ties
     arguments = scores, group_of, widths, np.minimum(widths, least), chain_cost, share * chain_cost(widths)[0]
     np.testing.assert_array_equal(threshold_widths(*arguments), one_by_one(*arguments))
+
+
+def test_temperature_by_hand():
+    """Standardised (-1, 1) at temperature 0.5: shares kept 0.5 ^ exp(2) and 0.5 ^ exp(-2)."""
+    expected = [1 - 0.5 ** np.exp(2), 1 - 0.5 ** np.exp(-2)]
+    np.testing.assert_allclose(allocate(np.array([0.0, 1.0]), 0.999, temperature=0.5), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ALLOCATIONS)
+def test_every_allocation_keeps_its_contract(name):
+    importance = np.random.default_rng(0).normal(size=(3, 5))
+    ratios = ALLOCATIONS[name](importance, 0.9, 0.5, 1.0)
+    assert ratios.shape == (3, 5) and ratios.dtype == np.float32
+    assert (ratios >= 0).all() and (ratios <= 0.9).all()
+    order = np.argsort(importance, axis=1)
+    falling = np.take_along_axis(ratios, order, axis=1)
+    assert (np.diff(falling, axis=1) <= 0).all()
+
+
+def test_an_allocation_is_registered_once():
+    with pytest.raises(ValueError, match="allocation 'rank' is already registered"):
+        register_allocation("rank", allocate)
