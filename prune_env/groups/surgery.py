@@ -281,10 +281,7 @@ def _check_memory(slots: Sequence[TensorSlot]) -> None:
 
 def _parameter(old: Any, values: Tensor, trained: bool) -> nn.Parameter:
     """A parameter with other values that keeps the type, attributes and hooks of an old one."""
-    if type(old) is nn.Parameter:
-        new = nn.Parameter(values, requires_grad=trained)
-    else:
-        new = old.__class__._make_subclass(old.__class__, values, trained)
+    new = Tensor._make_subclass(type(old), values, trained)  # what nn.Parameter does in the end, at half the cost
     return _succeeding(old, new)
 
 

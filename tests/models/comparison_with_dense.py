@@ -32,9 +32,11 @@ class Comparison:
         model: The dense model; it is cut and restored.
         trace: Runs one sample through it.
         grouping: Its groups.
+        precise: Whether it computes in double precision.
     """
 
-    def __init__(self, model: nn.Module, trace: Trace, grouping: Grouping):
+    def __init__(self, model: nn.Module, trace: Trace, grouping: Grouping, precise: bool = True):
+        self.rounding = 1e-9 if precise else 1e-5
         self.model, self.trace, self.grouping = model, trace, grouping
         self.surgeon = Surgeon(model, grouping)
         self.snapshot = self.surgeon.snapshot()
@@ -108,7 +110,7 @@ class Comparison:
         if [t.shape for t in one] != [t.shape for t in other] or max(scales, default=0.0) == 0:
             return False
         return all(
-            _largest(a, b) <= TOLERANCE * scale + 1e-9 * float(b.abs().nan_to_num().max() if b.numel() else 0)
+            _largest(a, b) <= TOLERANCE * scale + self.rounding * float(b.abs().nan_to_num().max() if b.numel() else 0)
             for a, b, scale in zip(one, other, scales, strict=True)
         )
 

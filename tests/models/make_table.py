@@ -40,7 +40,7 @@ installed for this table and are no dependencies. Made by `make test-models`, wh
 - **torch-pruning**: the same by its `MetaPruner` with `GroupMagnitudeImportance` at ratio 0.5, output layers ignored,
   else with its defaults; where it fails, how; "does not run": it cuts, and the cut network raises.
 - **values**: how many groups agree, after a cut to half of their channels, with which independent reference in double
-  precision: m, the dense network with the removed channels masked; d, with each removed channel a duplicate of a
+  precision (single, s, where the model insists on it): m, the dense network with the removed channels masked; d, with each removed channel a duplicate of a
   kept one that nobody reads (exact for normalisation over channels); p, permutations change nothing and a cut in two
   steps equals one step (for what neither of them covers: the weakest).
 - **seconds**: discovery with all proofs, on one core of a machine that others used too.
@@ -95,6 +95,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         verdicts = row["verdicts"]
         short = {"masked": "m", "duplicated": "d", "permuted": "p", "wrong": "wrong", "nothing to cut": "not cut"}
         values = ", ".join(f"{verdicts[k]} {v}" for k, v in short.items() if k in verdicts)
+        values += ", s" if row.get("precision") == "single" else ""
         bar = f" (bar {row['bar']})" if row["bar"] else ""
         lines.append(
             f"| {name} | {row['parameters']:,} | {row['groups']} | {row['locked']} | {row['share']:.3f}{bar} | "

@@ -39,13 +39,23 @@ def measure(key: str) -> dict[str, Any]:
     row["reasons"] = reasons(model, grouping, total)
     row["left"] = half(model, trace, grouping) / total
     row["theirs"] = torch_pruning_half(key, grouping, total)
-    model, trace = zoo.build(key)
-    torch.set_default_dtype(torch.float64)  # for what the models make themselves
-    comparison = Comparison(model.double(), trace, grouping)
+    comparison = compared(key, grouping)
+    row["precision"] = "double" if comparison.rounding < 1e-6 else "single"
     verdicts = {group.name: comparison.verdict(group) for group in grouping.groups}
     row["verdicts"] = dict(Counter(v.partition(":")[0] for v in verdicts.values()))
     row["wrong"] = {name: v for name, v in verdicts.items() if v.startswith("wrong")}
     return row
+
+
+def compared(key: str, grouping: Grouping) -> Comparison:
+    """In double precision, or in single where the model itself asks for it."""
+    try:
+        model, trace = zoo.build(key)
+        torch.set_default_dtype(torch.float64)  # for what the models make themselves
+        return Comparison(model.double(), trace, grouping)
+    except RuntimeError:
+        torch.set_default_dtype(torch.float32)
+        return Comparison(*zoo.build(key), grouping, precise=False)
 
 
 def shares(model: nn.Module, groups: Any) -> int:

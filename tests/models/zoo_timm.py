@@ -15,7 +15,7 @@ def _timm(name: str, size: int, **options: Any) -> Make:
 
 TINY = {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 64, "num_heads": 4}
 
-for name in ("resnet18", "resnet10t", "regnetx_002", "efficientnet_lite0", "ghostnet_050", "mobilenetv2_050", "vgg11"):
+for name in ("resnet18", "resnet10t", "regnetx_002", "efficientnet_lite0", "ghostnet_050", "mobilenetv2_050"):
     add("timm", name, _timm(name, 64))
 for name in ("mobilenetv3_small_050", "mobilenetv3_small_100"):
     add("timm", name, _timm(name, 64), least_share=0.95)

@@ -58,7 +58,16 @@ SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "n
 GPT = {"n_layer": 2, "n_embd": 64, "n_head": 4, "vocab_size": 64, "n_positions": 32}
 
 _add("GPT-2", hf.GPT2LMHeadModel, hf.GPT2Config, TEXT, 0.8, **GPT, **CACHE)
-_add("BERT", hf.BertModel, hf.BertConfig, TEXT, 0.95, **SIZES, vocab_size=64, max_position_embeddings=32)
+_add(
+    "BERT",
+    hf.BertForSequenceClassification,
+    hf.BertConfig,
+    TEXT,
+    0.95,
+    **SIZES,
+    vocab_size=64,
+    max_position_embeddings=32,
+)
 _add(
     "DistilBERT",
     hf.DistilBertModel,
@@ -133,7 +142,16 @@ _add(
     shared_expert_intermediate_size=64,
     **CACHE,
 )
-_add("ViT", hf.ViTModel, hf.ViTConfig, {"pixel_values": PIXELS}, 0.95, **SIZES, image_size=32, patch_size=8)
+_add(
+    "ViT",
+    hf.ViTForImageClassification,
+    hf.ViTConfig,
+    {"pixel_values": PIXELS},
+    0.95,
+    **SIZES,
+    image_size=32,
+    patch_size=8,
+)
 _add(
     "Swin",
     hf.SwinModel,

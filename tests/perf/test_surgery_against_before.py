@@ -58,12 +58,15 @@ def stopwatch(path: Path, kind: str) -> Iterator[Callable[[], dict[str, float]]]
 
 @pytest.mark.parametrize("kind", ["autoencoder", "deep", "convolutions"])
 def test_cut_and_reset_are_as_fast_as_before(before: Path, kind: str) -> None:
-    """The versions take turns; the least time of each counts, as other processes on the machine only add time."""
+    """The versions take turns; the least processor time of each counts, as other processes on the machine only add time."""
     with stopwatch(before, kind) as old, stopwatch(ROOT, kind) as new:
         turns = [(old(), new()) for _ in range(TURNS)]
     ratios = {}
     for what in turns[0][0]:
         then, now = (min(turn[i][what] for turn in turns) for i in (0, 1))
         ratios[what] = now / then
-        print(f"\n{kind}, {what}: {1e3 * then:.2f} ms before, {1e3 * now:.2f} ms now, x {ratios[what]:.2f}", end="")
+        print(
+            f"\n{kind}, {what}: {1e3 * then:.2f} ms before, {1e3 * now:.2f} ms now, x {ratios[what]:.2f}",
+            end="",
+        )
     assert max(ratios.values()) <= 1.1, ratios
