@@ -39,10 +39,10 @@ installed for this table and are no dependencies. Made by `make test-models`, wh
 - **left**: parameters left once every group has lost half of its channels (ratio 0.5).
 - **torch-pruning**: the same by its `MetaPruner` with `GroupMagnitudeImportance` at ratio 0.5, output layers ignored,
   else with its defaults; where it fails, how; "does not run": it cuts, and the cut network raises.
-- **values**: how many groups agree, after a cut to half of their channels, with which independent reference in double
-  precision (single, s, where the model insists on it): m, the dense network with the removed channels masked; d, with each removed channel a duplicate of a
-  kept one that nobody reads (exact for normalisation over channels); p, permutations change nothing and a cut in two
-  steps equals one step (for what neither of them covers: the weakest).
+- **values**: how many groups agree, after a cut to half of their channels, with which independent reference, in double
+  precision (s: in single, where the model insists on it): m, the dense network with the removed channels masked;
+  d, with each removed channel a duplicate of a kept one that nobody reads (exact for normalisation over channels);
+  p, permutations change nothing and a cut in two steps equals one step (for what neither of them covers: the weakest).
 - **seconds**: discovery with all proofs, on one core of a machine that others used too.
 
 """

@@ -58,7 +58,7 @@ def stopwatch(path: Path, kind: str) -> Iterator[Callable[[], dict[str, float]]]
 
 @pytest.mark.parametrize("kind", ["autoencoder", "deep", "convolutions"])
 def test_cut_and_reset_are_as_fast_as_before(before: Path, kind: str) -> None:
-    """The versions take turns; the least processor time of each counts, as other processes on the machine only add time."""
+    """The versions take turns; the least processor time of each counts, as neighbours only add to it."""
     with stopwatch(before, kind) as old, stopwatch(ROOT, kind) as new:
         turns = [(old(), new()) for _ in range(TURNS)]
     ratios = {}
