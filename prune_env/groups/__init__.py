@@ -2,6 +2,7 @@
 
 from prune_env.groups.cost import Cost, CostModel, count_cost
 from prune_env.groups.discovery import discover
+from prune_env.groups.layer_attributes import declare_widths
 from prune_env.groups.surgery import Snapshot, Surgeon
 from prune_env.groups.types import Group, Grouping, Slice
 from prune_env.groups.verification import verify
@@ -15,6 +16,7 @@ __all__ = [
     "Snapshot",
     "Surgeon",
     "count_cost",
+    "declare_widths",
     "discover",
     "verify",
 ]

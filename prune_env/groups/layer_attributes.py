@@ -13,6 +13,8 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from prune_env import open_sets
+
 _CONVOLUTION = nn.modules.conv._ConvNd
 
 Sizes = dict[str, Any]
@@ -32,11 +34,27 @@ def refresher(module: nn.Module) -> Refresh | None:
             _convolution, multiplier=module.out_channels // module.in_channels if depthwise else 0
         )
     else:
-        known = [read for kind, read in _READ.items() if isinstance(module, kind)]
+        names = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__]
+        declared = [WIDTH_ATTRIBUTES[name] for name in names if name in WIDTH_ATTRIBUTES]
+        known = declared + [read for kind, read in _READ.items() if isinstance(module, kind)]
         if not known:
             return None
         read = known[0]
     return partial(_refresh, module, read)
+
+
+def declare_widths(kind: type[nn.Module] | str, read: Callable[[Any], Sizes]) -> None:
+    """Say which attributes of a custom layer repeat sizes of its tensors, so that a cut can set them.
+
+    Args:
+        kind: The class, or its full name, `"package.module.Class"`, where it need not be imported. Subclasses follow.
+        read: From a layer to its attributes, such as `lambda layer: {"width": layer.weight.shape[0]}`.
+
+    Raises:
+        ValueError: If the class has been declared with another function.
+    """
+    name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+    open_sets.add("layer", name, read, WIDTH_ATTRIBUTES)
 
 
 def _refresh(module: nn.Module, read: Callable[[Any], Sizes]) -> None:
@@ -140,6 +158,14 @@ def _recurrent(module: Any) -> Sizes:
 def _recurrent_cell(module: Any) -> Sizes:
     return {"input_size": module.weight_ih.shape[1], "hidden_size": module.weight_hh.shape[1]}
 
+
+def _transposed_linear(module: nn.Module) -> Sizes:
+    inputs, outputs = _shape(module)
+    return {"nx": inputs, "nf": outputs}
+
+
+WIDTH_ATTRIBUTES: dict[str, Callable[[Any], Sizes]] = {"transformers.pytorch_utils.Conv1D": _transposed_linear}
+"""How the width attributes of custom layers are read, by the full name of their class; see `declare_widths`."""
 
 _READ: dict[Any, Callable[[Any], Sizes]] = {
     nn.Linear: _linear,
