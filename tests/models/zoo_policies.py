@@ -11,7 +11,7 @@ import sb3_contrib as contrib
 import stable_baselines3 as sb3
 import torch
 from torch import nn
-from zoo import Trace, add, precision_of
+from zoo import Trace, add
 
 STATES = gym.spaces.Box(-1.0, 1.0, (17,), np.float32)
 FRAMES = gym.spaces.Box(0, 255, (4, 36, 36), np.uint8)
@@ -26,9 +26,9 @@ class Spaces(gym.Env):
         self.observation_space, self.action_space = observations, actions
 
 
-def _observation(policy: nn.Module, space: gym.Space) -> torch.Tensor:
-    batch = torch.from_numpy(np.stack(_samples(space)))
-    return batch if batch.dtype == torch.uint8 else batch.to(precision_of(policy))
+def _observation(space: gym.Space) -> torch.Tensor:
+    """As an environment gives them: in single precision, which the policies insist on."""
+    return torch.from_numpy(np.stack(_samples(space)))
 
 
 def _samples(space: gym.Space) -> list[np.ndarray]:
@@ -43,7 +43,7 @@ def _policy(algorithm: Any, kind: str, observations: gym.Space, actions: gym.Spa
 
 def _on_policy(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:
     def trace(policy: nn.Module) -> list[torch.Tensor]:
-        x = _observation(policy, space)
+        x = _observation(space)
         distribution = policy.get_distribution(x).distribution
         actions = distribution.mean if hasattr(distribution, "loc") else distribution.logits
         return [actions, policy.predict_values(x)]
@@ -53,7 +53,7 @@ def _on_policy(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:
 
 def _recurrent(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:
     def trace(policy: nn.Module) -> list[torch.Tensor]:
-        x = _observation(policy, space)
+        x = _observation(space)
         shape = (policy.lstm_actor.num_layers, 3, policy.lstm_actor.hidden_size)
         zeros = tuple(torch.zeros(shape, dtype=x.dtype) for _ in range(2))
         starts = torch.zeros(3)
@@ -67,8 +67,8 @@ def _actor_critic(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:
     actions = torch.from_numpy(np.stack(_samples(TORQUES)))
 
     def trace(parts: Any) -> list[torch.Tensor]:
-        x = _observation(parts, space)
-        outputs = [parts["critic"](x, actions.to(precision_of(parts)))]
+        x = _observation(space)
+        outputs = [parts["critic"](x, actions)]
         if hasattr(parts["actor"], "get_action_dist_params"):
             return [*outputs, *parts["actor"].get_action_dist_params(x)[:2]]
         return [*outputs, parts["actor"](x)]
@@ -78,7 +78,7 @@ def _actor_critic(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:
 
 def _values(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:
     network = getattr(agent.policy, "q_net", None) or agent.policy.quantile_net
-    return network, lambda q: q(_observation(q, space))
+    return network, lambda q: q(_observation(space))
 
 
 SMALL = {"buffer_size": 10}
