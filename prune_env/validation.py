@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, get_type_hints
 
+import torch
+
 
 @dataclass(frozen=True)
 class Range:
@@ -75,3 +77,16 @@ def check_fields(record: Any, allowed: Mapping[str, Range | tuple[str, ...]]) ->
     """
     for name, kind in get_type_hints(type(record)).items():
         check_value(name, getattr(record, name), kind, allowed.get(name))
+
+
+def check_device(device: Any) -> None:
+    """Whether tensors can be made on a device.
+
+    Raises:
+        ValueError: If torch does not know the device, or this machine does not have it.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device {device!r} cannot be used here ({reason}); 'cpu' always can") from error

@@ -96,6 +96,7 @@ class Pool:
         protect: Components and groups that are locked.
         importance: Constants of importance.
         regularizer: The cosine-L1 term of training.
+        device: Where the networks are.
     """
 
     target: str
@@ -105,6 +106,7 @@ class Pool:
     protect: tuple[str, ...] = ()
     importance: ImportanceConfig = field(default_factory=ImportanceConfig)
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    device: str = "cpu"
 
     def specs(self) -> list[tuple[CheckpointSpec, str]]:
         """Checkpoint and stratum of every network, cycling through the variants and then through seeds."""
@@ -118,14 +120,22 @@ class Pool:
         for i in range(self.size):
             variant = variants[i % len(variants)]
             spec = CheckpointSpec(
-                self.target, {**self.options, **variant}, first + i, self.protect, self.importance, self.regularizer
+                self.target,
+                {**self.options, **variant},
+                first + i,
+                self.protect,
+                self.importance,
+                self.regularizer,
+                self.device,
             )
             result.append((spec, ", ".join(f"{k}={v}" for k, v in variant.items())))
         return result
 
     def plain(self) -> CheckpointSpec:
         """The target with these options and nothing varied: how it is made tells how the whole pool is."""
-        return CheckpointSpec(self.target, self.options, 0, self.protect, self.importance, self.regularizer)
+        return CheckpointSpec(
+            self.target, self.options, 0, self.protect, self.importance, self.regularizer, self.device
+        )
 
 
 def prepare(pools: Sequence[Pool], jobs: int = 1) -> None:

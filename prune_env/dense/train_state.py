@@ -51,7 +51,7 @@ class TrainState:
         """A freshly initialised model with its groups, optimizers and observers.
 
         Args:
-            target: What to build.
+            target: What to build; its data is moved to the device.
             generator: Draws the initial weights.
             protect: Components and groups that are locked.
             importance: Constants of importance; all registered measures are tracked.

@@ -12,11 +12,11 @@ from prune_env.envs.costs import COSTS
 from prune_env.envs.objectives import OBJECTIVES, make_objective, untouched_terms
 from prune_env.envs.observation import BAYES_COLUMNS, Column, columns_of
 from prune_env.envs.schedules import SCHEDULES
-from prune_env.importance import CRITERIA, ImportanceConfig, RegularizerConfig
+from prune_env.importance import CRITERIA, MEASURES, PAPER_MEASURES, ImportanceConfig, RegularizerConfig
 from prune_env.open_sets import UnknownOptionError, find
 from prune_env.repair import REPAIRS
 from prune_env.targets import PoolSplit, make_target
-from prune_env.validation import Range, check_value
+from prune_env.validation import Range, check_device, check_value
 
 Budget = float | Sequence[float] | None
 
@@ -64,6 +64,8 @@ class PruningConfig:
         l1_period: T, the period of its cosine [epochs].
         lambda_weight: "constant" keeps its factor at 1; "ramp" raises it from 0 to 1 over the first epochs.
         lambda_ramp: Length of the ramp [epochs].
+        device: Where networks are trained, measured, cut and scored, as torch writes it ("cuda"). Equal seeds give
+            equal trajectories, bit for bit, on the CPU.
 
     Raises:
         ValueError: If a field is unknown or out of range; the message says what is allowed.
@@ -102,6 +104,7 @@ class PruningConfig:
     l1_period: float = 20.0
     lambda_weight: str = "constant"
     lambda_ramp: float = 20.0
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name in ("rounds", "min_channels", "round_to", "pool"):
@@ -113,6 +116,7 @@ class PruningConfig:
         check_value("split", self.split, str, ("train", "held_out"))
         check_value("bayes", self.bayes, str, tuple(BAYES_COLUMNS))
         _ = self.importance, self.regularizer  # they check their own ranges
+        check_device(self.device)
         for kind, known in _NAMES.items():
             if (name := getattr(self, kind)) is not None:
                 find(kind, name, known)
@@ -134,6 +138,11 @@ class PruningConfig:
     def columns(self) -> tuple[Column, ...]:
         """Columns of the observation."""
         return columns_of(self.observation, self.bayes)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Measures that are shown: those among the columns, or the paper's where there are none."""
+        return tuple(column.name for column in self.columns if column.name in MEASURES) or PAPER_MEASURES
 
     @property
     def importance(self) -> ImportanceConfig:

@@ -73,6 +73,7 @@ class Episode:
         self._schedule = SCHEDULES[config.schedule]
         self._criterion = CRITERIA[config.criterion]
         self._repair = REPAIRS[config.repair or network.train_state.target.repair]
+        network.train_state.tracker.track((*config.measures, *self._criterion.measures))
         self._costs = {name: make(network) for name, make in COSTS.items()}
         self._dense_costs = {name: float(cost(network.grouping.widths)) for name, cost in self._costs.items()}
         self._weights = _group_weights(network, config.component_weights or {})

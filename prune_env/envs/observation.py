@@ -119,7 +119,7 @@ def observe(
     if len(measures) < len(columns):
         sums = ChannelSums(surgeon)
         weights = sums.parameters
-        table = torch.stack([sums.sum(weights, "absolute"), sums.sum(weights, "square"), sums.counts])
+        table = torch.stack([sums.sum(weights, "absolute"), sums.sum(weights, "square"), sums.counts]).cpu()
         widths = surgeon.widths
         absolute, square, size = (table @ group_means(surgeon).T) * widths  # sums over each group, [G]
         values |= {
@@ -141,4 +141,4 @@ def observe(
 
 def _log10(values: torch.Tensor) -> np.ndarray:
     """Log10, with zero (and a gradient that is not a number) at the bottom of the column's range."""
-    return np.log10(np.nan_to_num(values.double().numpy(), nan=0.0, posinf=1e20).clip(1e-20))
+    return np.log10(np.nan_to_num(values.double().cpu().numpy(), nan=0.0, posinf=1e20).clip(1e-20))

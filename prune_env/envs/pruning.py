@@ -20,7 +20,6 @@ from prune_env.envs.network_view import NetworkView
 from prune_env.envs.objectives import make_objective, untouched_terms
 from prune_env.envs.observation import observation_space, observe
 from prune_env.envs.render import Frame, draw, show, to_text
-from prune_env.importance import MEASURES, PAPER_MEASURES
 from prune_env.isolation import isolated
 from prune_env.open_sets import find
 from prune_env.validation import Range, check_value
@@ -118,6 +117,7 @@ class PruningEnv(gym.Env, EzPickle):
             tuple(self.config.protect),
             self.config.importance,
             self.config.regularizer,
+            self.config.device,
         )
         self._specs = self.pool.specs()
         self._networks: dict[int, Network] = {}
@@ -260,15 +260,14 @@ class PruningEnv(gym.Env, EzPickle):
         }
 
     def _frame(self) -> Frame:
-        measures = tuple(column.name for column in self.columns if column.name in MEASURES) or PAPER_MEASURES
         return Frame(
             title=f"{self.pool.target} ({self.network.label})",
             groups=self.group_names,
             kinds=tuple(group.kind for group in self.network.grouping),
             widths=self.episode.widths,
             dense_widths=self.network.grouping.widths,
-            measures=measures,
-            importance=self.episode.importance.groups(measures).numpy(),
+            measures=self.config.measures,
+            importance=self.episode.importance.groups(self.config.measures).cpu().numpy(),
             round=self.episode.round,
             rounds=self.episode.config.rounds,
             terms=self.episode.terms,
