@@ -153,6 +153,7 @@ class ImportanceTracker:
                 [self._ema[name] for name in known], [values[name] for name in known], 1.0 - self.config.ema_decay
             )
         self._ema = {name: self._ema[name] if name in self._ema else value.clone() for name, value in values.items()}
+        self._states = {name: state for name, state in self._states.items() if name in values}
         self.steps += 1
         if self.history is not None:
             self.history.append(self.groups(self._tracked))
