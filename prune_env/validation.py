@@ -87,6 +87,6 @@ def check_device(device: Any) -> None:
     """
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"device {device!r} cannot be used here ({reason}); 'cpu' always can") from error
