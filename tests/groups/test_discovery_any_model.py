@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -30,6 +31,20 @@ def groups_of(model: nn.Module, run: Callable[[Any], Any] = trace, components: A
 
 def members(grouping: Grouping) -> dict[str, tuple[str, ...]]:
     return {group.name: group.members for group in grouping}
+
+
+class Converting(nn.Sequential):
+    """Takes numbers of any kind, as the policies of Stable-Baselines3 do."""
+
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x.float())
+
+
+def test_a_network_that_converts_arrays_is_followed() -> None:
+    model = Converting(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    observations = np.ones((2, 4), dtype=np.float32)
+    grouping = groups_of(model, lambda m: m(torch.from_numpy(observations)))
+    assert members(grouping) == {"0": ("0", "2")}
 
 
 # ---------------------------------------------------------------- policies

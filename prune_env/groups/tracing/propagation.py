@@ -132,6 +132,11 @@ class Propagation(TorchDispatchMode):
 
     # ------------------------------------------------------------------ running
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with torch._C.DisableTorchFunction():  # or double precision would convert here what the proofs see converted
+            return self._follow(func, args, kwargs)
+
+    def _follow(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run one operator and label what it returns."""
         if rule_of(func) is None:
             with self:  # in inference mode, operators arrive whole that consist of others
                 whole = func.decompose(*args, **(kwargs or {}))
