@@ -164,7 +164,15 @@ def _transposed_linear(module: nn.Module) -> Sizes:
     return {"nx": inputs, "nf": outputs}
 
 
-WIDTH_ATTRIBUTES: dict[str, Callable[[Any], Sizes]] = {"transformers.pytorch_utils.Conv1D": _transposed_linear}
+def _graph_attention(module: Any) -> Sizes:
+    """`att_src` has the shape [1, heads, channels of a head]."""
+    return {"heads": module.att_src.shape[1], "out_channels": module.att_src.shape[2]}
+
+
+WIDTH_ATTRIBUTES: dict[str, Callable[[Any], Sizes]] = {
+    "transformers.pytorch_utils.Conv1D": _transposed_linear,
+    "torch_geometric.nn.conv.gat_conv.GATConv": _graph_attention,
+}
 """How the width attributes of custom layers are read, by the full name of their class; see `declare_widths`."""
 
 _READ: dict[Any, Callable[[Any], Sizes]] = {

@@ -72,6 +72,19 @@ def test_hugging_face_s_layer_is_known() -> None:
     assert WIDTH_ATTRIBUTES["transformers.pytorch_utils.Conv1D"](layer) == {"nx": 4, "nf": 6}
 
 
+class Attention(nn.Module):
+    """What a graph attention layer repeats of the shape of `att_src`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.att_src = nn.Parameter(torch.randn(1, 4, 8))
+
+
+def test_torch_geometric_s_attention_is_known() -> None:
+    read = WIDTH_ATTRIBUTES["torch_geometric.nn.conv.gat_conv.GATConv"]
+    assert read(Attention()) == {"heads": 4, "out_channels": 8}
+
+
 def test_one_class_has_one_declaration(declared: None) -> None:
     with pytest.raises(ValueError, match="already registered"):
         declare_widths(Transposed, lambda layer: {})

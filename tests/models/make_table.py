@@ -29,6 +29,7 @@ PACKAGES = (
     "torch_geometric",
     "vit-pytorch",
 )
+VERDICTS = ("masked", "duplicated", "permuted", "insensitive", "wrong", "nothing to cut")
 TEXT = """# Public models
 
 Models of public packages with random weights in small configurations, each discovered, cut and compared. They are
@@ -42,7 +43,8 @@ installed for this table and are no dependencies. Made by `make test-models`, wh
 - **values**: how many groups agree, after a cut to half of their channels, with which independent reference, in double
   precision (s: in single, where the model insists on it): m, the dense network with the removed channels masked;
   d, with each removed channel a duplicate of a kept one that nobody reads (exact for normalisation over channels);
-  p, permutations change nothing and a cut in two steps equals one step (for what neither of them covers: the weakest).
+  p, permutations change nothing and a cut in two steps equals one step (for what neither of them covers: the weakest);
+  insensitive, masking half of its channels changes no output of this sample, whichever half, so nothing is compared.
 - **seconds**: discovery with all proofs, on one core of a machine that others used too.
 
 """
@@ -93,7 +95,7 @@ def page(rows: list[dict[str, Any]]) -> str:
             lines.append(f"| {name} | | | | | | | {row['failed']} | |")
             continue
         verdicts = row["verdicts"]
-        short = {"masked": "m", "duplicated": "d", "permuted": "p", "wrong": "wrong", "nothing to cut": "not cut"}
+        short = dict(zip(VERDICTS, ("m", "d", "p", "insensitive", "wrong", "not cut"), strict=True))
         values = ", ".join(f"{verdicts[k]} {v}" for k, v in short.items() if k in verdicts)
         values += ", s" if row.get("precision") == "single" else ""
         bar = f" (bar {row['bar']})" if row["bar"] else ""
@@ -102,7 +104,7 @@ def page(rows: list[dict[str, Any]]) -> str:
             f"{row['left']:.2f} | {row['theirs']} | {values} | {row['seconds']:.1f} |"
         )
     good = [row for row in rows if "failed" not in row]
-    counts = {k: sum(row["verdicts"].get(k, 0) for row in good) for k in ("masked", "duplicated", "permuted", "wrong")}
+    counts = {k: sum(row["verdicts"].get(k, 0) for row in good) for k in VERDICTS}
     lines += ["", f"{len(good)} models, {sum(row['groups'] for row in good)} groups: {counts}.", ""]
     lines += ["## What falls short, and why", ""]
     short_of = [(row["model"], text) for row in rows if (text := below(row))]

@@ -53,7 +53,7 @@ def compared(key: str, grouping: Grouping) -> Comparison:
         model, trace = zoo.build(key)
         torch.set_default_dtype(torch.float64)  # for what the models make themselves
         return Comparison(model.double(), trace, grouping)
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         torch.set_default_dtype(torch.float32)
         return Comparison(*zoo.build(key), grouping, precise=False)
 

@@ -51,16 +51,24 @@ def _on_policy(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:
     return agent.policy, trace
 
 
-def _recurrent(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:
-    def trace(policy: nn.Module) -> list[torch.Tensor]:
-        x = _observation(space)
-        shape = (policy.lstm_actor.num_layers, 3, policy.lstm_actor.hidden_size)
-        zeros = tuple(torch.zeros(shape, dtype=x.dtype) for _ in range(2))
-        starts = torch.zeros(3)
-        distribution, _ = policy.get_distribution(x, zeros, starts)
-        return [distribution.distribution.mean, policy.predict_values(x, zeros, starts)]
+class FromTheStart(nn.Module):
+    """A recurrent policy in the first step of an episode: it makes its own states, as wide as its LSTMs are now."""
 
-    return agent.policy, trace
+    def __init__(self, policy: nn.Module):
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        shape = (self.policy.lstm_actor.num_layers, len(x), self.policy.lstm_actor.hidden_size)
+        states, starts = (torch.zeros(shape), torch.zeros(shape)), torch.zeros(len(x))
+        shape = (*shape[:2], self.policy.lstm_critic.hidden_size)
+        values = (torch.zeros(shape), torch.zeros(shape))
+        distribution, _ = self.policy.get_distribution(x, states, starts)
+        return [distribution.distribution.mean, self.policy.predict_values(x, values, starts)]
+
+
+def _recurrent(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:
+    return FromTheStart(agent.policy), lambda policy: policy(_observation(space))
 
 
 def _actor_critic(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:

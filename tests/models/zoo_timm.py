@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import timm
+from timm.models.mlp_mixer import MlpMixer
 from zoo import Make, add, made
 
 
@@ -42,5 +43,6 @@ add(
 )
 add("timm", "levit_128s", _timm("levit_128s", 64, img_size=64))
 add("timm", "mobilevit_xxs", _timm("mobilevit_xxs", 64))
-add("timm", "mixer_s32", _timm("mixer_s32_224", 64, img_size=64, num_blocks=2, embed_dim=64))
+MIXER = {"img_size": 32, "patch_size": 8, "num_blocks": 2, "embed_dim": 64, "num_classes": 10}
+add("timm", "MlpMixer", partial(made, MlpMixer, 2, 3, 32, 32, **MIXER))
 add("timm", "poolformer_s12", _timm("poolformer_s12", 64))
