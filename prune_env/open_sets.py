@@ -54,13 +54,17 @@ class UnknownOptionError(TypeError, ValueError):
     """An option or keyword that does not exist: a TypeError, as Python raises, and a ValueError, as users catch.
 
     Attributes:
+        owner: What has no such option.
         name: Of the option.
         known: Names that there are.
     """
 
     def __init__(self, owner: str, name: str, known: Iterable[str]):
-        self.name, self.known = name, tuple(known)
+        self.owner, self.name, self.known = owner, name, tuple(known)
         super().__init__(f"{owner}: {unknown('option', name, self.known)}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, tuple[str, ...]]]:
+        return type(self), (self.owner, self.name, self.known)  # errors cross from workers
 
 
 def split_options(text: str) -> tuple[str, dict[str, Any]]:

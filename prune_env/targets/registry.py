@@ -38,14 +38,21 @@ def make_target(name: str, **options: Any) -> Target:
         ValueError: If the name is unknown (the known ones are listed) or the value of an option does not fit.
     """
     factory = find("target", name, known_targets())
-    parameters = inspect.signature(factory).parameters.values()
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        known = [p.name for p in parameters]
-        if wrong := [option for option in options if option not in known]:
-            raise UnknownOptionError(f"target {name!r}", wrong[0], known)
+    known = _options_of(factory)
+    if known is not None and (wrong := [option for option in options if option not in known]):
+        raise UnknownOptionError(f"target {name!r}", wrong[0], known)
     try:
         return factory(**options)
     except UnknownOptionError:
         raise
     except TypeError as error:
         raise ValueError(f"target {name!r} cannot be made with options {options}: {error}") from error
+
+
+def _options_of(factory: Callable[..., Target]) -> list[str] | None:
+    """Names of the options, or None if any may be given, or if nobody can tell."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:  # a factory that is not written in Python
+        return None
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]

@@ -12,7 +12,7 @@ from prune_env.baselines import HEURISTICS, CombinedSum, Random, Uniform, alloca
 from prune_env.benchmark import known_policies, make_policy
 
 COLUMN = {"l1": "weight_mean", "l2": "weight_rms", "gradient": "gradient", "fisher": "fisher", "bayes": "bayes"}
-CONTEXT_FREE = ["none", "random", "uniform", "gradient", "fisher", "bayes", "combined", "product"]
+CONTEXT_FREE = ["none", "random", "uniform", "importance", "gradient", "fisher", "bayes", "combined", "product"]
 
 
 def observation_of(env, **columns):

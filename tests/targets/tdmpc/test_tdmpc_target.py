@@ -272,7 +272,7 @@ def test_the_planner_looks_as_far_as_the_model_was_trained_to():
     [
         ({"task": "acrobot"}, "pendulum from state"),
         ({"controller": "human"}, "planner, policy"),
-        ({"widht": 32}, r"unknown options \['widht'\]; known: width"),
+        ({"widht": 32}, "unknown option 'widht'; did you mean 'width'"),
         ({"width": 0}, r"width must be a whole number in \[1, inf\), got 0"),
         ({"starts": 0}, r"starts must be a whole number in \[1, inf\), got 0"),
         ({"learning_rate": 0.0}, r"learning_rate must be a number in \(0, inf\), got 0.0"),
