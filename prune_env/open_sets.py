@@ -54,17 +54,20 @@ class UnknownOptionError(TypeError, ValueError):
     """An option or keyword that does not exist: a TypeError, as Python raises, and a ValueError, as users catch.
 
     Attributes:
-        owner: What has no such option.
-        name: Of the option.
+        name: Of the option; empty where the error was raised again with another message.
         known: Names that there are.
     """
 
-    def __init__(self, owner: str, name: str, known: Iterable[str]):
-        self.owner, self.name, self.known = owner, name, tuple(known)
-        super().__init__(f"{owner}: {unknown('option', name, self.known)}")
+    name: str = ""
+    known: tuple[str, ...] = ()
 
-    def __reduce__(self) -> tuple[type, tuple[str, str, tuple[str, ...]]]:
-        return type(self), (self.owner, self.name, self.known)  # errors cross from workers
+    @classmethod
+    def of(cls, owner: str, name: str, known: Iterable[str]) -> UnknownOptionError:
+        """The error that says that `owner` has no option of that name."""
+        known = tuple(known)
+        error = cls(f"{owner}: {unknown('option', name, known)}")
+        error.name, error.known = name, known
+        return error
 
 
 def split_options(text: str) -> tuple[str, dict[str, Any]]:

@@ -202,7 +202,7 @@ def make_config(config: PruningConfig | str | None, arguments: Mapping[str, Any]
     except UnknownOptionError as error:
         if error.name in options:
             owner = f"PruningEnv and its target {made.target!r}"
-            raise UnknownOptionError(owner, error.name, [*FIELDS, *error.known]) from None
+            raise UnknownOptionError.of(owner, error.name, [*FIELDS, *error.known]) from None
         raise
     return made
 

@@ -40,7 +40,7 @@ def make_target(name: str, **options: Any) -> Target:
     factory = find("target", name, known_targets())
     known = _options_of(factory)
     if known is not None and (wrong := [option for option in options if option not in known]):
-        raise UnknownOptionError(f"target {name!r}", wrong[0], known)
+        raise UnknownOptionError.of(f"target {name!r}", wrong[0], known)
     try:
         return factory(**options)
     except UnknownOptionError:

@@ -85,7 +85,7 @@ class TDMPC(Target):
         if sizes not in SIZES:
             raise ValueError(f"unknown sizes {sizes!r}; known: {', '.join(SIZES)}")
         if unknown := recipe.keys() - {field.name for field in fields(Recipe)}:
-            raise UnknownOptionError("target 'tdmpc'", min(unknown), [*_OPTIONS, *(f.name for f in fields(Recipe))])
+            raise UnknownOptionError.of("target 'tdmpc'", min(unknown), [*_OPTIONS, *(f.name for f in fields(Recipe))])
         self.task_name, self.obs = task, obs
         self.controller, self.starts, self._sizes = controller, starts, sizes
         self.recipe: Recipe = replace(RECIPES[task, obs], **SIZES[sizes][obs] | recipe)
