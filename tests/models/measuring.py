@@ -21,7 +21,7 @@ from torch import nn
 
 from prune_env.groups import Grouping, Surgeon, discover
 
-PATIENCE = 60
+PATIENCE = 20
 """Seconds after which torch-pruning is stopped."""
 
 

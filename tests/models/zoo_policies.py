@@ -10,6 +10,7 @@ import numpy as np
 import sb3_contrib as contrib
 import stable_baselines3 as sb3
 import torch
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from torch import nn
 from zoo import Trace, add
 
@@ -52,19 +53,20 @@ def _on_policy(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:
 
 
 class FromTheStart(nn.Module):
-    """A recurrent policy in the first step of an episode: it makes its own states, as wide as its LSTMs are now."""
+    """A recurrent policy in the first two steps of an episode; it makes its states, as wide as its LSTMs are now."""
 
     def __init__(self, policy: nn.Module):
         super().__init__()
         self.policy = policy
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        shape = (self.policy.lstm_actor.num_layers, len(x), self.policy.lstm_actor.hidden_size)
-        states, starts = (torch.zeros(shape), torch.zeros(shape)), torch.zeros(len(x))
-        shape = (*shape[:2], self.policy.lstm_critic.hidden_size)
-        values = (torch.zeros(shape), torch.zeros(shape))
-        distribution, _ = self.policy.get_distribution(x, states, starts)
-        return [distribution.distribution.mean, self.policy.predict_values(x, values, starts)]
+        widths = (self.policy.lstm_actor.hidden_size, self.policy.lstm_critic.hidden_size)
+        states = RNNStates(*((torch.zeros(1, len(x), n), torch.zeros(1, len(x), n)) for n in widths))
+        outputs = []
+        for _ in range(2):
+            actions, values, _, states = self.policy(x, states, torch.zeros(len(x)), deterministic=True)
+            outputs += [actions, values]
+        return outputs
 
 
 def _recurrent(agent: Any, space: gym.Space) -> tuple[nn.Module, Trace]:
