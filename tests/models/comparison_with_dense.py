@@ -5,8 +5,12 @@ Three references, from the strongest to the weakest; a group needs one, and the 
 - masked: in the dense network every entry of the removed channels is zero. Exact but for statistics over channels.
 - duplicated: each removed channel produces what a kept one produces, and nobody reads it. Exact for means and variances
   over channels (LayerNorm, RMSNorm, GroupNorm), which do not change where every kept channel has one duplicate.
-- permuted: the channels in another order leave the dense network's outputs as they are, and a cut in two steps
-  gives what one step gives. Says that the members belong together, for what the other two do not cover.
+- two steps: a cut in two steps gives what one step gives.
+
+The last two use the positions that the group claims on both sides, so they cannot see channels that are paired wrongly.
+They count only if permuting the channels leaves the dense network's outputs as they are, for a transposition and for a
+cycle: a wrong pairing of three or more channels does not commute with both. With two channels it does, so such a group
+that is not like the masked network is "unproved".
 """
 
 from __future__ import annotations
@@ -49,8 +53,9 @@ class Comparison:
             return [t.clone() for t in tensors(self.trace(self.model))]
 
     def verdict(self, group: Group) -> str:
-        """The reference that the group's cut agrees with: "masked", "duplicated", "permuted"; or "wrong: " and why.
+        """The reference that the group's cut agrees with: "masked", "duplicated", "two steps"; or "wrong: " and why.
 
+        "unproved" if it has two channels and is not like the masked network;
         "insensitive" if masking half of its channels changes no output, in four draws.
         """
         if group.channels <= group.least:
@@ -74,20 +79,29 @@ class Comparison:
             return "wrong: values are not finite"
         if self.same(cut, masked, scales):
             return "masked"
+        if group.channels < 3:
+            return "unproved"
+        if not self.indifferent(group, scales):
+            return "wrong: its channels do not belong together"
         if len(stays) == len(goes):
             with self.entries(group, stays, goes, "duplicated"):
                 if self.same(cut, self.run(), scales):
                     return "duplicated"
-        return "permuted" if self.permuted(group, stays, goes, cut, scales) else "wrong: values differ"
+        return "two steps" if self.in_two_steps(group, stays, goes, cut, scales) else "wrong: values differ"
 
-    def permuted(
+    def indifferent(self, group: Group, scales: list[float]) -> bool:
+        """Whether the order of the channels changes no output: a transposition and a cycle make all orders."""
+        every = np.arange(group.channels)
+        for order in (np.r_[1, 0, every[2:]], np.roll(every, 1)):
+            with self.entries(group, order, every, "permuted"):
+                if not self.same(self.dense, self.run(), scales):
+                    return False
+        return True
+
+    def in_two_steps(
         self, group: Group, stays: np.ndarray, goes: np.ndarray, cut: list[Tensor], scales: list[float]
     ) -> bool:
-        """Whether a permutation changes nothing, and two steps do what one does."""
-        order = np.roll(np.arange(group.channels), 1)
-        with self.entries(group, order, np.arange(group.channels), "permuted"):
-            if not self.same(self.dense, self.run(), scales):
-                return False
+        """Whether two cuts do what one does."""
         first = np.sort(np.concatenate([stays, goes[: len(goes) // 2]]))
         self.keep(group, np.isin(np.arange(group.channels), first))
         self.keep(group, np.isin(first, stays))

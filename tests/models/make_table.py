@@ -29,7 +29,7 @@ PACKAGES = (
     "torch_geometric",
     "vit-pytorch",
 )
-VERDICTS = ("masked", "duplicated", "permuted", "insensitive", "wrong", "nothing to cut")
+VERDICTS = ("masked", "duplicated", "two steps", "unproved", "insensitive", "wrong", "nothing to cut")
 TEXT = """# Public models
 
 Models of public packages with random weights in small configurations, each discovered, cut and compared. They are
@@ -39,12 +39,14 @@ installed for this table and are no dependencies. Made by `make test-models`, wh
 - **prunable**: share of the parameters that lie in at least one slice of a prunable group; tied ones count once.
 - **left**: parameters left once every group has lost half of its channels (ratio 0.5).
 - **torch-pruning**: the same by its `MetaPruner` with `GroupMagnitudeImportance` at ratio 0.5, output layers ignored,
-  else with its defaults; where it fails, how; "does not run": it cuts, and the cut network raises.
+  else with its defaults (it is not told of attention heads) and for 20 seconds at most; where it fails, how; "does not
+  run": it cuts, and the cut network raises.
 - **values**: how many groups agree, after a cut to half of their channels, with which independent reference, in double
   precision (s: in single, where the model insists on it): m, the dense network with the removed channels masked;
   d, with each removed channel a duplicate of a kept one that nobody reads (exact for normalisation over channels);
-  p, permutations change nothing and a cut in two steps equals one step (for what neither of them covers: the weakest);
-  insensitive, masking half of its channels changes no output of this sample, whichever half, so nothing is compared.
+  t, a cut in two steps equals one step (for what neither of them covers: the weakest). d and t count only if the
+  outputs do not depend on the order of the channels. unproved: two channels, and not like the masked network, so that
+  none of these can tell; insensitive: masking half of its channels changes no output of this sample.
 - **seconds**: discovery with all proofs, on one core of a machine that others used too.
 
 """
@@ -95,7 +97,7 @@ def page(rows: list[dict[str, Any]]) -> str:
             lines.append(f"| {name} | | | | | | | {row['failed']} | |")
             continue
         verdicts = row["verdicts"]
-        short = dict(zip(VERDICTS, ("m", "d", "p", "insensitive", "wrong", "not cut"), strict=True))
+        short = dict(zip(VERDICTS, ("m", "d", "t", "unproved", "insensitive", "wrong", "not cut"), strict=True))
         values = ", ".join(f"{verdicts[k]} {v}" for k, v in short.items() if k in verdicts)
         values += ", s" if row.get("precision") == "single" else ""
         bar = f" (bar {row['bar']})" if row["bar"] else ""
