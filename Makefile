@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow perf docs lint format clean
+.PHONY: install demo test test-slow test-models perf docs lint format clean
 
 install: $(STAMP)
 
@@ -16,11 +16,17 @@ demo: $(STAMP)
 	$(BIN)/prune-env demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not perf" -n auto -q
+	$(BIN)/python -m pytest -m "not slow and not perf and not models" -n auto -q
 
 # Proofs that take minutes: hundreds of random networks, kills and resumes, whole trainings.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow -n auto -q
+
+# Public models cut and compared, in an environment of their own, which brings the torch that fits their torchvision.
+test-models:
+	test -x .venv-models/bin/python || $(PYTHON) -m venv .venv-models
+	.venv-models/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" -r tests/models/requirements.txt
+	.venv-models/bin/python -m pytest -m models -q tests/models
 
 # Speed ratios, measured side by side in one run.
 perf: $(STAMP)
