@@ -38,7 +38,7 @@ def validate_action(action: np.ndarray, groups: int, max_ratio: float) -> np.nda
 
 
 def widths_after(ratios: np.ndarray, widths: np.ndarray, min_channels: np.ndarray, round_to: int = 1) -> np.ndarray:
-    """Channels that stay at these ratios: rounded to nearest (to a multiple of `round_to`), at least `min_channels`.
+    """Channels that stay at these ratios: rounded to nearest, at least `min_channels`; multiples of `round_to`.
 
     Args:
         ratios: Shares of present channels to remove, [..., G].
@@ -47,7 +47,12 @@ def widths_after(ratios: np.ndarray, widths: np.ndarray, min_channels: np.ndarra
         round_to: Widths become multiples of this where they shrink.
     """
     kept = np.floor(widths * (1.0 - ratios) / round_to + 0.5) * round_to
-    return np.minimum(np.maximum(kept, min_channels), widths).astype(np.int64)
+    return np.maximum(kept, least_widths(min_channels, widths, round_to)).clip(max=widths).astype(np.int64)
+
+
+def least_widths(min_channels: np.ndarray, widths: np.ndarray, round_to: int = 1) -> np.ndarray:
+    """The fewest channels that may stay, int [G]: a multiple of `round_to`, or the present width where that is less."""
+    return np.minimum(-(-np.asarray(min_channels) // round_to) * round_to, widths)
 
 
 def project(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from prune_env.dense import Network
-from prune_env.envs.action import choose_channels, project, widths_after
+from prune_env.envs.action import choose_channels, least_widths, project, widths_after
 from prune_env.envs.config import PruningConfig
 from prune_env.envs.costs import COSTS
 from prune_env.envs.objectives import Terms
@@ -96,7 +96,8 @@ class Episode:
     @property
     def least_widths(self) -> np.ndarray:
         """Channels that must stay in each group, int [G]."""
-        return np.minimum(self.widths, np.maximum(self.config.min_channels, self.network.grouping.least))
+        least = np.maximum(self.config.min_channels, self.network.grouping.least)
+        return least_widths(least, self.widths, self.config.round_to)
 
     @property
     def importance(self) -> ImportanceTracker:

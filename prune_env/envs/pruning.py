@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -150,10 +151,12 @@ class PruningEnv(gym.Env, EzPickle):
             ValueError: If an option is unknown or out of range; the episode that was running goes on.
         """
         super().reset(seed=seed)
+        if options is not None and not isinstance(options, Mapping):
+            raise ValueError(f"options of a reset must be a dict, e.g. {{'network': 0}}; got {options!r}")
         options = dict(options or {})
-        index = options.pop("network", None)
-        drawn = int(self.np_random.integers(len(self._specs)))  # drawn in any case, so that options shift no other draw
-        index = drawn if index is None else self._checked_index(index)
+        index = int(self.np_random.integers(len(self._specs)))  # drawn in any case: options shift no other draw
+        if "network" in options:
+            index = self._checked_index(options.pop("network"))
         for name in options:
             find("reset option", name, dict.fromkeys(("network", *EPISODE_FIELDS)))
         config = replace(self.config, **options)
@@ -194,6 +197,7 @@ class PruningEnv(gym.Env, EzPickle):
 
     def render(self):
         """The network's groups, their widths and importance, and the score."""
+        self._begun()
         if self.render_mode is None:
             gym.logger.warn("render() needs a render_mode, e.g. gym.make(id, render_mode='ansi')")
             return None
@@ -220,7 +224,7 @@ class PruningEnv(gym.Env, EzPickle):
     @property
     def view(self) -> NetworkView:
         """What privileged policies may see of the present episode."""
-        return NetworkView(self.episode, self.max_ratio, seed=self.episode.round)
+        return NetworkView(self._begun(), self.max_ratio, seed=self.episode.round)
 
     @property
     def labels(self) -> list[tuple[str, str]]:
@@ -232,6 +236,11 @@ class PruningEnv(gym.Env, EzPickle):
         if index not in self._networks:
             self._networks[index] = Network(*self._specs[index])
         return self._networks[index]
+
+    def _begun(self) -> Episode:
+        if self.episode is None:
+            raise RuntimeError("no episode was begun: call reset() first")
+        return self.episode
 
     def _checked_index(self, index: Any) -> int:
         check_value("network", index, int, Range(0, len(self._specs)))

@@ -25,7 +25,7 @@ def test_rounding_to_nearest_keeps_at_least_one(ratio, width, kept):
 
 def test_round_to_and_min_channels():
     widths = np.array([16, 16, 6])
-    assert widths_after(np.array([0.4, 0.9, 0.9]), widths, np.array([1, 3, 3]), round_to=4).tolist() == [8, 3, 3]
+    assert widths_after(np.array([0.4, 0.9, 0.9]), widths, np.array([1, 3, 3]), round_to=4).tolist() == [8, 4, 4]
     assert widths_after(np.zeros(3), widths, ONES, round_to=4).tolist() == [16, 16, 6]  # what is not cut stays as it is
 
 
@@ -114,3 +114,13 @@ def test_bad_actions_are_refused_in_words(action, words):
 
 def test_rounding_errors_of_float32_are_forgiven():
     assert validate_action(np.array([np.float32(0.95), 0.0, -1e-8]), 3, 0.95).max() <= 0.95
+
+
+def test_widths_that_shrink_are_multiples_of_round_to():
+    widths = np.array([49, 34, 19, 4])
+    least = np.ones(4, dtype=int)
+    for kept in (
+        widths_after(np.full(4, 0.95), widths, least, 8),
+        project(np.array([0.1, 0.5, 0.9, 0.9]), widths, lambda w: w.sum(-1), 60, least, 8),
+    ):
+        assert ((kept % 8 == 0) | (kept == widths)).all() and (kept >= 1).all()

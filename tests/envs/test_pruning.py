@@ -504,3 +504,16 @@ def test_the_docstring_names_every_objective_and_column():
     assert all(column in text for column in FORMS["full"])
     documented = PruningConfig.__doc__
     assert all(f"{name}: " in documented for name in FIELDS)
+
+
+@pytest.mark.parametrize("options", [{"network": 0.7}, {"network": None}, {"budget": {}}, {"budget": "much"}, 1])
+def test_reset_options_of_the_wrong_kind_are_refused(make, options):
+    with pytest.raises(ValueError, match=r"must be|a budget is"):
+        make().reset(options=options)
+
+
+def test_before_the_first_reset_there_is_nothing_to_see(make):
+    env = make(render_mode="ansi").unwrapped
+    for look in (lambda: env.view, env.render):
+        with pytest.raises(RuntimeError, match=r"call reset\(\) first"):
+            look()
