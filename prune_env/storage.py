@@ -6,31 +6,89 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+from filelock import FileLock
+
+_CHECKSUM = "checksum"  # its key in a sealed file
+
+
+class DamagedFileError(ValueError):
+    """A file of ours does not hold what was written into it; the message names it and says what to do."""
 
 
 def cache_folder() -> Path:
     """Where checkpoints are kept: `PRUNE_ENV_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("PRUNE_ENV_CACHE") or platformdirs.user_cache_path("prune_env"))
+    return expanded(os.environ.get("PRUNE_ENV_CACHE") or platformdirs.user_cache_path("prune_env"))
+
+
+def expanded(path: str | Path) -> Path:
+    """A path that a user gave, with "~" as the home folder.
+
+    Raises:
+        ValueError: If it cannot be a path.
+    """
+    try:
+        return Path(path).expanduser()
+    except (RuntimeError, TypeError) as error:  # "~nobody", None
+        raise ValueError(f"{path!r} is no path of a file or folder ({error})") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either there as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    """Write a file that is either there as a whole or not at all.
+
+    Raises:
+        OSError: If it cannot be written; the file and a remedy are named, and nothing is left behind.
+    """
+    scratch = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(scratch, _default_mode())  # noqa: PTH101  # mkstemp makes files that nobody else may read
         Path(scratch).replace(path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
+    except BaseException as error:
+        if scratch is not None:
+            Path(scratch).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
         raise
+
+
+def unwritable(path: Path, error: OSError) -> OSError:
+    """The error that says which file cannot be written, why, and what to do."""
+    made = OSError(
+        f"cannot write {path} ({error.strerror or error}): make room or allow writing there, or choose another folder "
+        "(PRUNE_ENV_CACHE for the cache, --out or out= for results)"
+    )
+    made.errno = error.errno
+    return made
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock that guards a file, in a file of its own beside it.
+
+    Raises:
+        OSError: If the lock cannot be made; the file and a remedy are named.
+    """
+    lock = FileLock(f"{path}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _default_mode() -> int:
@@ -48,3 +106,45 @@ def canonical_json(value: Any) -> str:
 def config_hash(value: Any) -> str:
     """A short hash of a configuration, 16 hex digits of SHA-256 over its canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with its own checksum as the last entry."""
+    content = json.loads(canonical_json({k: v for k, v in content.items() if k != _CHECKSUM}))
+    return {**content, _CHECKSUM: config_hash(content)}
+
+
+def check_seal(content: Any) -> dict[str, Any]:
+    """What was sealed, without the checksum.
+
+    Raises:
+        ValueError: If it is no object, carries no checksum, or another one.
+    """
+    if not isinstance(content, dict) or _CHECKSUM not in content:
+        raise ValueError("it carries no checksum: it was changed, or written by an older version")
+    rest = {name: value for name, value in content.items() if name != _CHECKSUM}
+    if config_hash(rest) != content[_CHECKSUM]:
+        raise ValueError("its checksum does not fit: it was changed")
+    return rest
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object with its checksum, atomically."""
+    write_atomically(path, json.dumps(sealed(content), allow_nan=False).encode())
+
+
+def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
+    """What `write_sealed` wrote.
+
+    Args:
+        path: Of the file.
+        remedy: What to do if it is damaged, for the message.
+
+    Raises:
+        DamagedFileError: If it does not hold what was written.
+        OSError: If it cannot be read.
+    """
+    try:
+        return check_seal(json.loads(path.read_bytes()))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is damaged ({error}); {remedy}") from error

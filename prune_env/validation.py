@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -41,7 +42,11 @@ _KINDS: dict[Any, tuple[Callable[[Any], bool], Callable[[Any], tuple[Any, ...]],
     bool: (lambda value: isinstance(value, bool), lambda value: (), "True or False"),
     str: (lambda value: isinstance(value, str), lambda value: (), "a string"),
     int: (_whole, lambda value: (value,), "a whole number"),
-    float: (lambda value: isinstance(value, Real) and not isinstance(value, bool), lambda value: (value,), "a number"),
+    float: (
+        lambda value: isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value),
+        lambda value: (value,),
+        "a number",
+    ),
     tuple[int, ...]: (lambda value: isinstance(value, tuple) and all(map(_whole, value)), tuple, "whole numbers"),
 }
 
@@ -64,7 +69,10 @@ def check_value(name: str, value: Any, kind: Any, allowed: Range | tuple[str, ..
         right = value in allowed
     else:
         right = fits(value) and (allowed is None or all(number in allowed for number in numbers(value)))
-        called += f" in {allowed}" if allowed else ""
+        if allowed:
+            called += f" in {allowed}"
+        elif kind is float:
+            called = "a finite number"
     if not right:
         raise ValueError(f"{name} must be {called}, got {value!r}")
 

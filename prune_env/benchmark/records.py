@@ -1,8 +1,9 @@
 """What a benchmark run leaves behind: one JSON line for each policy, network, budget and seed, only ever appended.
 
 A line is a `Result` or a `Failure`. Its identity is its `Key`; a later line of the same identity replaces an earlier
-one, so that a failure is forgotten once a retry succeeded. Several processes may append to one file. A line that was
-torn by a kill is skipped with a warning on reading, and never glues to the next one.
+one, so that a failure is forgotten once a retry succeeded. Several processes may append to one file. Every line ends
+with its checksum: one that was changed is refused by its number; one that was torn by a kill is skipped with a warning,
+and never glues to the next one.
 
 Letters: P policies, B budgets, N runs (network x seed) of the largest stratum, K strata.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -19,8 +21,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
+
+from prune_env.storage import check_seal, locked, sealed, unwritable
+from prune_env.validation import Range, check_value
 
 FILE_NAME = "records.jsonl"
 COLLAPSED_RETAINED = -1.0
@@ -73,8 +77,13 @@ class Record:
     hardware: str = ""
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.budget < 1.0:
-            raise ValueError(f"the budget of a record must lie between 0 and 1, got {self.budget}")
+        for name in ("policy", "env", "network", "stratum", "config_hash", "dense", "hardware"):
+            check_value(name, getattr(self, name), str)
+        check_value("budget", self.budget, float, Range(0, 1, "()"))
+        check_value("seed", self.seed, int, Range(0))
+        check_value("privileged", self.privileged, bool)
+        check_value("learned", self.learned, bool)
+        _check_entries("versions", self.versions, str)
 
     @property
     def key(self) -> Key:
@@ -117,16 +126,40 @@ class Result(Record):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        numbers = {name: getattr(self, name) for name in _RESULT_NUMBERS} | dict(self.ratios)
-        for name, value in numbers.items():
-            if value is not None and not math.isfinite(value):
+        check_value("collapsed", self.collapsed, bool)
+        for name, (kind, allowed) in _RESULT_NUMBERS.items():
+            value = getattr(self, name)
+            if value is None and name == "score_test":
+                continue
+            try:
+                check_value(name, value, kind, allowed)
+            except ValueError as error:
                 raise ValueError(
-                    f"{name} = {value} of {self.policy} on {self.network}: a record holds finite numbers only "
-                    f"(a collapsed network is written as collapsed=True, retained={COLLAPSED_RETAINED})"
-                )
+                    f"{error}, of {self.policy} on {self.network}: a record holds finite numbers only (a collapsed "
+                    f"network is written as collapsed=True, retained={COLLAPSED_RETAINED})"
+                ) from None
+        _check_entries("ratios", self.ratios, float, _SHARE)
 
 
-_RESULT_NUMBERS = ("retained", "retained_test", "score_test", "sparsity", "sparsity_macs", "evaluations", "wall_s")
+_SHARE = Range(0, 1, "[]")
+_RETAINED = Range(-1e6, 1e6)  # more says that the dense network was hardly better than its floor
+_RESULT_NUMBERS: dict[str, tuple[type, Range]] = {
+    "retained": (float, _RETAINED),
+    "retained_test": (float, _RETAINED),
+    "score_test": (float, Range(-math.inf, ends="()")),
+    "sparsity": (float, _SHARE),
+    "sparsity_macs": (float, _SHARE),
+    "evaluations": (int, Range(0)),
+    "wall_s": (float, Range(0)),
+}
+
+
+def _check_entries(name: str, entries: Any, kind: type, allowed: Range | None = None) -> None:
+    if not isinstance(entries, Mapping):
+        raise ValueError(f"{name} must be a dict, got {entries!r}")
+    for key, value in entries.items():
+        check_value(f"a name in {name}", key, str)
+        check_value(f"{name}[{key!r}]", value, kind, allowed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +169,11 @@ class Failure(Record):
     error: str
     traceback: str = ""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_value("error", self.error, str)
+        check_value("traceback", self.traceback, str)
+
 
 _KINDS: dict[str, type[Result] | type[Failure]] = {"result": Result, "failure": Failure}
 
@@ -144,24 +182,30 @@ def append(path: str | Path, record: Result | Failure) -> None:
     """Append one record to the file, as one whole line, safely beside other processes.
 
     Raises:
-        ValueError: A number is not finite.
-        OSError: The line could not be written whole.
+        OSError: The line could not be written whole; the file is as it was before.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {"kind": "result" if isinstance(record, Result) else "failure", **asdict(record)}
-    line = json.dumps(content, allow_nan=False, default=_plain_number).encode() + b"\n"
+    plain = json.loads(json.dumps(content, allow_nan=False, default=_plain_number))
+    line = json.dumps(sealed(plain), allow_nan=False).encode() + b"\n"
     # The lock is for the look at the last byte: without it, another process's half-written line would seem torn.
-    with FileLock(f"{path}.lock"):
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    with locked(path):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        size = os.lseek(descriptor, 0, os.SEEK_END)
         try:
             if _last_byte(descriptor) not in (b"", b"\n"):
                 line = b"\n" + line
             written = os.write(descriptor, line)
+            if written != len(line):
+                raise OSError(f"only {written} of {len(line)} bytes were written: is the disk full?")
+        except OSError as error:
+            os.ftruncate(descriptor, size)
+            raise unwritable(path, error) from error
         finally:
             os.close(descriptor)
-    if written != len(line):
-        raise OSError(f"only {written} of {len(line)} bytes were written to {path}: is the disk full?")
 
 
 def _last_byte(descriptor: int) -> bytes:
@@ -183,30 +227,38 @@ def read(path: str | Path) -> list[Result | Failure]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A line is whole but not a record.
+        ValueError: A line is whole but not a record, or was changed; its number is named.
     """
     records = []
     for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
         if not line.strip():
             continue
+        place = f"{path}, line {number}"
         try:
             content = json.loads(line)
-        except ValueError:
-            warnings.warn(f"{path}, line {number}: skipped a line torn by an interrupted run", stacklevel=2)
+        except (ValueError, RecursionError) as error:
+            if _ENDS_WHOLE.search(line):
+                raise ValueError(f"{place}: the line was changed ({error}); {_REMEDY}") from error
+            warnings.warn(f"{place}: skipped a line torn by an interrupted run", stacklevel=2)
             continue
-        records.append(_parse(content, f"{path}, line {number}"))
+        records.append(_parse(content, place))
     return records
 
 
+_ENDS_WHOLE = re.compile(rb'"checksum": "[0-9a-f]{16}"\}\s*$')
+_REMEDY = "delete the line, and run the same command again to have it made anew"
+
+
 def _parse(content: Any, place: str) -> Result | Failure:
-    if not isinstance(content, dict) or content.get("kind") not in _KINDS:
-        raise ValueError(f"{place}: expected a record of kind {' or '.join(_KINDS)}")
-    record = _KINDS[content["kind"]]
-    known = {f.name for f in fields(record)}  # a newer version may have written more
+    if not isinstance(content, dict) or content.get("kind") not in tuple(_KINDS):
+        raise ValueError(f"{place}: expected a record of kind {' or '.join(_KINDS)}; {_REMEDY}")
     try:
+        content = check_seal(content)
+        record = _KINDS[content["kind"]]
+        known = {f.name for f in fields(record)}  # a newer version may have written more
         return record(**{name: value for name, value in content.items() if name in known})
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{place}: {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{place}: {error}; {_REMEDY}") from error
 
 
 def finished_keys(path: str | Path, versions: Mapping[str, str] | None = None) -> set[Key]:

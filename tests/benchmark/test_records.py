@@ -2,13 +2,16 @@
 
 import json
 import multiprocessing
+import os
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from prune_env.benchmark.records import Records, append, finished_keys, read
 from prune_env.benchmark.report import table_text
+from prune_env.storage import sealed
 
 
 def test_what_is_written_is_read(tmp_path, make_result, make_failure):
@@ -29,18 +32,18 @@ def test_numpy_numbers_are_written_as_plain_ones(tmp_path, make_result):
 @pytest.mark.parametrize("field", ["retained", "retained_test", "score_test", "sparsity", "wall_s"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("-inf")])
 def test_a_number_that_is_not_finite_raises(make_result, field, value):
-    with pytest.raises(ValueError, match=f"{field} = .*finite"):
+    with pytest.raises(ValueError, match=f"{field} must be .*finite"):
         make_result(**{field: value})
 
 
 def test_a_ratio_that_is_not_finite_raises(make_result):
-    with pytest.raises(ValueError, match="latent = nan"):
+    with pytest.raises(ValueError, match=r"ratios\[.latent.\] must be .* got nan"):
         make_result(ratios={"latent": float("nan")})
 
 
 @pytest.mark.parametrize("budget", [0.0, 1.0, -0.1, float("nan")])
 def test_a_budget_outside_0_1_raises(make_result, budget):
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match="budget must be a number in"):
         make_result(budget=budget)
 
 
@@ -67,7 +70,8 @@ def test_a_line_that_lacks_only_its_end_counts(tmp_path, make_result):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"kind": "result"}', "line 2: .*missing"),
+        (json.dumps(sealed({"kind": "result"})), "line 2: .*missing"),
+        ('{"kind": "result"}', "line 2: it carries no checksum"),
         ('{"kind": "banana"}', "line 2: expected a record of kind result or failure"),
         ("[1, 2]", "line 2: expected a record"),
     ],
@@ -83,8 +87,56 @@ def test_a_whole_line_that_is_no_record_raises(tmp_path, make_result, line, mess
 def test_fields_of_a_newer_version_are_ignored(tmp_path, make_result):
     path = tmp_path / "records.jsonl"
     append(path, make_result())
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"latency_ms": 3.0}) + "\n")
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | {"latency_ms": 3.0})) + "\n")
     assert read(path) == [make_result()]
+
+
+def test_a_changed_line_is_refused_by_its_number(tmp_path, make_result):
+    path = tmp_path / "records.jsonl"
+    for seed in range(3):
+        append(path, make_result(seed=seed))
+    good = path.read_bytes()
+    lines = good.split(b"\n")
+    changes = [(b'"retained": 0.4', b'"retained": 0.7'), (b'"policy"', b'"polity"'), (b'"kind": "res', b'"kind": "rxs')]
+    changes += [(b'{"budget"', b'#"budget"'), (b'"sparsity": 0.5, ', b""), (b"false", b"null"), (b"0.4", b"1e999")]
+    for old, new in changes:
+        assert old in lines[1]
+        path.write_bytes(b"\n".join([lines[0], lines[1].replace(old, new, 1), *lines[2:]]))
+        with pytest.raises(ValueError, match=r"line 2: .*delete the line, and run the same command again"):
+            read(path)
+    for end in range(1, len(lines[1]) - 1):  # torn: a beginning of a line, as a kill or a full disk leaves it
+        path.write_bytes(lines[0] + b"\n" + lines[1][:end])
+        with pytest.warns(UserWarning, match="line 2: skipped a line torn"):
+            assert [r.seed for r in read(path)] == [0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("policy", None), ("network", 5), ("seed", "x"), ("seed", -1), ("versions", 5), ("versions", {"a": 1})),
+        *(("retained_test", 1e300), ("sparsity", 37.0), ("sparsity_macs", -0.1), ("evaluations", -3)),
+        *(("evaluations", 1.5), ("collapsed", "no"), ("privileged", 1), ("ratios", [0.5]), ("ratios", {"a": 2.0})),
+        *(("wall_s", -1.0), ("budget", "half"), ("score_test", "x")),
+    ],
+)
+def test_every_field_has_a_type_and_a_range(tmp_path, make_result, field, value):
+    path = tmp_path / "records.jsonl"
+    append(path, make_result())
+    with pytest.raises(ValueError, match=f"{field}.* must be .*, got"):
+        replace(make_result(), **{field: value})
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | {field: value})) + "\n")
+    with pytest.raises(ValueError, match=f"line 1: .*{field}"):
+        read(path)
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_part(tmp_path, make_result, monkeypatch):
+    path, write = tmp_path / "records.jsonl", os.write
+    append(path, make_result(seed=0))
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "write", lambda descriptor, line: write(descriptor, line[:50]))
+    with pytest.raises(OSError, match=r"cannot write .*records\.jsonl .*make room"):
+        append(path, make_result(seed=1))
+    assert path.read_bytes() == before
 
 
 def _append_many(path, record, count):
