@@ -13,6 +13,8 @@ from prune_env.dense.train_state import TrainState
 from prune_env.importance import CRITERIA, MEASURES
 from prune_env.repair import REPAIRS
 from prune_env.targets import Autoencoder, make_target
+from prune_env.targets.tdmpc import TDMPC, Planner
+from prune_env.targets.tdmpc.rollout import planning_actor
 from prune_env.training import train
 
 aten = torch.ops.aten
@@ -41,10 +43,27 @@ class PlainAutoencoder(Autoencoder):
         return [torch.optim.Adam(model.parameters(), lr=self.learning_rate)]
 
 
-@pytest.fixture
-def train_state(monkeypatch):
+class PlainTDMPC(TDMPC):
+    """Adam is not fused, as above."""
+
+    def optimizers(self, model):
+        return [torch.optim.Adam(o.param_groups[0]["params"], lr=1e-3) for o in super().optimizers(model)]
+
+
+TARGETS = {
+    "autoencoder": lambda: PlainAutoencoder(latent_dim=4),
+    "controller": lambda: PlainTDMPC(batch_size=8, width=16),
+    "controller from pixels": lambda: PlainTDMPC(obs="pixels", batch_size=8, width=16, shift=2),
+    "controller with its replay on the CPU": lambda: PlainTDMPC(obs="pixels", batch_size=8, shift=2, replay="cpu"),
+}
+
+
+@pytest.fixture(params=TARGETS)
+def train_state(request, monkeypatch):
     monkeypatch.setattr("prune_env.training.float", lambda total: 0.0, raising=False)  # the one read, at the end
-    return TrainState.fresh(PlainAutoencoder(latent_dim=4), torch.Generator().manual_seed(0), device="meta")
+    # Simulators, which are no part of an update, read the actions of all episodes.
+    monkeypatch.setattr("prune_env.targets.tdmpc.rollout._to_host", lambda x: torch.zeros(x.shape))
+    return TrainState.fresh(TARGETS[request.param](), torch.Generator().manual_seed(0), device="meta")
 
 
 def keep_half(train_state):
@@ -89,11 +108,22 @@ def test_train_measure_repair_cut_and_restore(train_state, repair):
 
 
 @pytest.mark.parametrize("name", CRITERIA)
+@pytest.mark.parametrize("train_state", ["autoencoder", "controller"], indirect=True)
 def test_criteria(train_state, name):
     with OneDevice():
         learn(train_state, train_state.target.batches(torch.Generator().manual_seed(0)))
         values = CRITERIA[name].values(train_state.context(torch.Generator().manual_seed(0)))
     assert values.shape == train_state.surgeon.present.shape
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("train_state", ["controller"], indirect=True)
+def test_planning_draws_on_the_cpu_and_never_waits(train_state, noisy):
+    target, planner = train_state.target, Planner(noisy=noisy)
+    actor = planning_actor(train_state.model, planner, torch.Generator().manual_seed(0))
+    with OneDevice():
+        for _ in range(2):
+            assert actor(torch.zeros(3, *target.task.observation_shape)).shape == (3, 1)
 
 
 def test_examples_hold_their_data_on_the_device():

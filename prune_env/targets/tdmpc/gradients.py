@@ -19,7 +19,8 @@ _NOTHING = slice(0)  # no columns
 
 def can_be_written_out(net: ControllerNet) -> bool:
     """Whether this file's functions stand for this controller: on the processor, with unwatched layers."""
-    return all(fusable(component, net.updates.device) for component in net.children())  # type: ignore[arg-type]
+    device = net.device
+    return all(fusable(component, device) for component in net.children())  # type: ignore[arg-type]
 
 
 @torch.no_grad()

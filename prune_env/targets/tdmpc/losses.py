@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from prune_env.targets.tdmpc.networks import ControllerNet, act, encode, explore, many
+from prune_env.targets.transfer import to_device
 
 LOSS_LIMIT = 1e4  # no single sample weighs more
 
@@ -103,6 +104,8 @@ def targets(net: ControllerNet, batch: Batch, noise: Tensor, learning: Learning)
     za = torch.cat([z, explore(act(net, z), noise.flatten(0, 1), learning.std)], dim=-1)
     value = torch.minimum(many(net.twin("q1"), za), many(net.twin("q2"), za)).float()
     td_target = batch.reward + learning.discount * value.view(horizon, size, 1)
+    # Autocast would hand out the weights that it converted here, without a gradient, to passes that need one.
+    torch.clear_autocast_cache()
     return slow_z.float().view(horizon, size, -1), td_target
 
 
@@ -117,4 +120,4 @@ def policy_loss(net: ControllerNet, latents: Tensor, noise: Tensor, learning: Le
 
 def powers(rho: float, count: int, like: Tensor) -> Tensor:
     """1, rho, rho^2, ... [count, 1, 1]."""
-    return torch.tensor([rho**t for t in range(count)], device=like.device).view(-1, 1, 1)
+    return to_device(torch.tensor([rho**t for t in range(count)]), like.device).view(-1, 1, 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import cast
 
@@ -38,7 +39,8 @@ class ControllerNet(nn.Module):
 
     Attributes:
         action_dim: A.
-        updates: How often the controller was trained; a buffer, as exploration depends on it [updates].
+        updates: How often the controller was trained; a buffer, as exploration depends on it [updates]. It stays on
+            the CPU wherever the model is moved, so that reading it never waits for a device.
     """
 
     updates: Tensor
@@ -72,6 +74,17 @@ class ControllerNet(nn.Module):
         for head in (self.reward, self.q1, self.q2):
             nn.init.zeros_(head[-1].get_parameter("weight"))
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ControllerNet:
+        updates = self.updates
+        super()._apply(fn, recurse)
+        self.updates = updates
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.pi.get_parameter("0.weight").device
+
     def twin(self, name: str) -> nn.Sequential:
         """The slow copy of one component."""
         return dict(self.target_networks)[name]
@@ -79,6 +92,17 @@ class ControllerNet(nn.Module):
     def act(self, z: Tensor) -> Tensor:
         """The policy's actions [..., A] in [-1, 1] for latents [..., L]."""
         return torch.tanh(self.pi(z))
+
+
+def precision(device: torch.device, bfloat16: bool) -> AbstractContextManager[object]:
+    """Autocast to bfloat16, or no autocast, whatever the caller has chosen for itself.
+
+    Raises:
+        RuntimeError: If bfloat16 is wanted on a device without autocast.
+    """
+    if not bfloat16 and not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
 
 
 def encode(observations: Tensor, *encoders: nn.Sequential) -> list[Tensor]:
@@ -154,7 +178,8 @@ class Brightness(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, S, S]; in the type of autocast, if that is on: every byte is exact in bfloat16."""
         device = images.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        mixed = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if mixed else torch.float32
         return images.to(dtype, memory_format=torch.channels_last, copy=True).div_(255)
 
 

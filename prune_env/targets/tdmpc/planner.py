@@ -17,7 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from prune_env.targets.tdmpc.networks import ControllerNet, act, explore, many
+from prune_env.targets.tdmpc.networks import ControllerNet, act, explore, many, precision
+from prune_env.targets.transfer import to_device
 from prune_env.validation import Range, check_fields
 
 WIDEST = 2.0
@@ -90,22 +91,22 @@ class Planner:
             net: The controller.
             z: Latents of what is seen now.
             last: The plan of the step before; its mean, one step on, is where this one starts.
-            generator: Draws the sequences.
+            generator: Draws the sequences, on the CPU.
         """
-        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with precision(z.device, self.bfloat16):
             return self._plan(net, z, last, generator)
 
     def _plan(self, net: ControllerNet, z: Tensor, last: Plan | None, generator: torch.Generator) -> Plan:
         episodes, actions = len(z), net.action_dim
         proposed = self._proposals(net, z, generator)
-        mean = torch.zeros(self.horizon, episodes, actions)
+        mean = torch.zeros(self.horizon, episodes, actions, device=z.device)
         if last is not None:
             mean[:-1] = last.mean[1:]
         std = torch.full_like(mean, WIDEST)
         count = self.samples + proposed.shape[2]
         start = z.repeat_interleave(count, dim=0)
         for _ in range(self.iterations):
-            noise = _normal((self.horizon, episodes, self.samples, actions), generator)
+            noise = _normal((self.horizon, episodes, self.samples, actions), z.device, generator)
             drawn = (mean.unsqueeze(2) + std.unsqueeze(2) * noise).clamp(-1, 1)
             sequences = torch.cat([drawn, proposed], dim=2)  # [H, E, N, A]
             value = self._value(net, start, sequences.flatten(1, 2), generator).view(episodes, count)
@@ -117,12 +118,14 @@ class Planner:
             centre = (weight * elites).sum(2)
             std = (weight * (elites - centre.unsqueeze(2)).square()).sum(2).sqrt().clamp(self.std, WIDEST)
             mean = self.momentum * mean + (1 - self.momentum) * centre
-        chosen = torch.multinomial(score, 1, generator=generator)  # [E, 1]
+        # What torch.multinomial does, but its generator would have to be the device's.
+        race = torch.empty(score.shape, dtype=score.dtype).exponential_(generator=generator)
+        chosen = (score / to_device(race, z.device)).argmax(dim=1, keepdim=True)  # [E, 1]
         action = (
             elites[0].gather(1, chosen.unsqueeze(2).expand(-1, -1, actions)).squeeze(1).masked_fill(lost, torch.nan)
         )
         if self.noisy:
-            action = (action + std[0] * _normal(action.shape, generator)).clamp(-1, 1)
+            action = (action + std[0] * _normal(action.shape, z.device, generator)).clamp(-1, 1)
         return Plan(action, mean)
 
     def _proposals(self, net: ControllerNet, z: Tensor, generator: torch.Generator) -> Tensor:
@@ -134,7 +137,7 @@ class Planner:
             if t:
                 z = net.dynamics(torch.cat([z, sequence[-1]], dim=1))
             mean = act(net, z)
-            sequence.append(explore(mean, _normal(mean.shape, generator), self.std))
+            sequence.append(explore(mean, _normal(mean.shape, z.device, generator), self.std))
         return torch.stack(sequence).view(self.horizon, episodes, count, mean.shape[1])
 
     def _value(self, net: ControllerNet, z: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
@@ -146,14 +149,15 @@ class Planner:
         for action in actions:
             inputs.append(torch.cat([z, action], dim=1))
             z = many(net.dynamics, inputs[-1])
-        discounts = torch.tensor([self.discount**t for t in range(self.horizon + 1)])
+        discounts = to_device(torch.tensor([self.discount**t for t in range(self.horizon + 1)]), z.device)
         rewards = many(net.reward, torch.cat(inputs)).float().view(self.horizon, -1)
         mean = act(net, z)
-        za = torch.cat([z, explore(mean, _normal(mean.shape, generator), self.std)], dim=1)
+        za = torch.cat([z, explore(mean, _normal(mean.shape, z.device, generator), self.std)], dim=1)
         end = torch.minimum(many(net.q1, za), many(net.q2, za)).float().view(1, -1)
         value = (discounts.unsqueeze(1) * torch.cat([rewards, end])).sum(0)
         return value.where(value.isfinite(), -torch.inf)
 
 
-def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator)
+def _normal(shape: tuple[int, ...], device: torch.device, generator: torch.Generator) -> Tensor:
+    """Drawn on the CPU, so that plans are the same on every device."""
+    return to_device(torch.randn(shape, generator=generator), device)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from prune_env.targets.tdmpc.losses import Batch
+from prune_env.targets.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,11 @@ class Replay:
         horizon: H.
         stack: Frames in an observation.
         rewards: What the task's least and largest reward are; they are learnt as 0 and 1.
-        generator: Draws stretches, shifts and noise, also for whoever acts for this replay.
+        generator: Draws stretches, shifts and noise, also for whoever acts for this replay; of the CPU, so that the
+            draws are the same on every device.
+        device: Where batches are needed: the model's device.
+        storage: Where episodes are kept; by default on `device`, which is fast and takes `capacity` episodes of memory
+            there. On the CPU, the frames of every batch have to be copied.
 
     Attributes:
         lived: Episodes that were ever put in.
@@ -58,9 +63,18 @@ class Replay:
     """
 
     def __init__(
-        self, capacity: int, horizon: int, stack: int, rewards: tuple[float, float], generator: torch.Generator
+        self,
+        capacity: int,
+        horizon: int,
+        stack: int,
+        rewards: tuple[float, float],
+        generator: torch.Generator,
+        device: torch.device | str = "cpu",
+        storage: torch.device | str | None = None,
     ):
         self.capacity, self.horizon, self.stack, self.generator = capacity, horizon, stack, generator
+        self.device = torch.device(device)
+        self.storage = self.device if storage is None else torch.device(storage)
         self._low, self._high = rewards
         self.lived = self.updates = self.parameters = self.collected = 0
         self._held: Episodes | None = None
@@ -100,7 +114,7 @@ class Replay:
 
     def _room(self, like: Tensor) -> Tensor:
         """Place for all episodes, the first of which are `like`; pages that are not written to cost no memory."""
-        room = like.new_empty((self.capacity, *like.shape[1:]))
+        room = like.new_empty((self.capacity, *like.shape[1:]), device=self.storage)
         room[: len(like)] = like
         return room
 
@@ -116,15 +130,18 @@ class Replay:
         length = held.actions.shape[1]
         episode = torch.randint(len(self), (size, 1), generator=self.generator)
         begin = torch.randint(length - horizon + 1, (size, 1), generator=self.generator)
-        steps = begin + torch.arange(horizon)
+        steps = episode * length + begin + torch.arange(horizon)
         place = episode * held.frames.shape[1] + begin + torch.arange(horizon + self.stack)
-        frames = held.frames.flatten(0, 1).index_select(0, place.flatten())  # ten times as fast as two indices
-        frames = frames.unflatten(0, place.shape)  # [B, H + stack, ...]
+        frames = self._take(held.frames, place)  # [B, H + stack, ...]
         observations = stacked(frames, self.stack, pad, self.generator)
-        action, reward = held.actions[episode, steps], held.rewards[episode, steps]
-        return Batch(
-            observations[0], observations[1:], action.transpose(0, 1).contiguous(), reward.T.unsqueeze(2).contiguous()
-        )
+        action, reward = self._take(held.actions, steps.T), self._take(held.rewards, steps.T)
+        return Batch(observations[0], observations[1:], action, reward.unsqueeze(2))
+
+    def _take(self, held: Tensor, index: Tensor) -> Tensor:
+        """Rows of episodes [E, T, ...], which `index` counts over all of them, on the device: [*index.shape, ...]."""
+        index_there = to_device(index.flatten(), self.storage)
+        taken = held.flatten(0, 1).index_select(0, index_there)  # ten times as fast as two indices
+        return to_device(taken, self.device).unflatten(0, index.shape)
 
 
 class ReplayStream:
@@ -145,20 +162,37 @@ def stacked(frames: Tensor, stack: int, pad: int = 0, generator: torch.Generator
     """Observations [n, B, ...] of frames [B, n - 1 + stack, ...], each the frames up to it along their first dimension.
 
     With `pad`, observation (i, b) is moved by a shift of its own, up to `pad` pixels each way, and the border repeated:
-    the paper's augmentation with the whole-pixel shifts that it draws, as copies of bytes.
+    the paper's augmentation with the whole-pixel shifts that it draws, as copies of bytes. The generator is the CPU's.
     """
     count = frames.shape[1] - stack + 1
     if not pad:
         return torch.stack([frames[:, i : i + stack].flatten(1, 2) for i in range(count)])
+    shifts = torch.randint(2 * pad + 1, (count, len(frames), 2), generator=generator)
+    shift = _shifted_slices if frames.device.type == "cpu" else _shifted_by_index
+    return shift(frames, stack, pad, shifts)
+
+
+def _shifted_slices(frames: Tensor, stack: int, pad: int, shifts: Tensor) -> Tensor:
+    """Observations moved by `shifts` [n, B, (x, y)], slice by slice: the fastest on a processor."""
     size = frames.shape[-1]
     padded = _padded(frames, pad).numpy()
-    shifts = torch.randint(2 * pad + 1, (count, len(frames), 2), generator=generator).tolist()
-    result = frames.new_empty((count, len(frames), stack, *frames.shape[2:]))
+    result = frames.new_empty((*shifts.shape[:2], stack, *frames.shape[2:]))
     copies = result.numpy()  # whose small slices are cheaper to take than a tensor's
-    for i, row in enumerate(shifts):
+    for i, row in enumerate(shifts.tolist()):
         for b, (x, y) in enumerate(row):
             copies[i, b] = padded[b, i : i + stack, :, y : y + size, x : x + size]
     return result.flatten(2, 3)
+
+
+def _shifted_by_index(frames: Tensor, stack: int, pad: int, shifts: Tensor) -> Tensor:
+    """The same in one operation, for other devices; channels are last in memory, as convolutions prefer."""
+    (batch, _, channels, size, _), device = frames.shape, frames.device
+    pixel = torch.arange(size, device=device) - pad
+    x, y = (to_device(shifts, device).unsqueeze(-1) + pixel).clamp_(0, size - 1).unbind(2)  # [n, B, S]
+    windows = frames.permute(0, 3, 4, 1, 2).flatten(3).unfold(3, stack * channels, channels)  # [B, S, S, n, channels]
+    i = torch.arange(len(shifts), device=device).view(-1, 1, 1, 1)
+    b = torch.arange(batch, device=device).view(-1, 1, 1)
+    return windows[b, y.unsqueeze(3), x.unsqueeze(2), i].permute(0, 1, 4, 2, 3)
 
 
 def _padded(frames: Tensor, pad: int) -> Tensor:

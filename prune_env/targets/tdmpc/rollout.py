@@ -17,9 +17,10 @@ from prune_env.targets.tdmpc.planner import Plan, Planner
 from prune_env.targets.tdmpc.replay import Episodes, stacked
 from prune_env.targets.tdmpc.tasks import Simulation, Task
 from prune_env.targets.tdmpc.tasks.base import Array
+from prune_env.targets.transfer import to_device
 
 Actor = Callable[[Tensor], Tensor]
-"""From observations [E, ...] to actions [E, A] in [-1, 1]; called once for every step of the episodes."""
+"""From observations [E, ...] to actions [E, A] in [-1, 1], both on the CPU; called once in every step of control."""
 
 Witness = Callable[[Simulation], None]
 
@@ -52,7 +53,7 @@ def policy_actor(net: ControllerNet, std: float = 0.0, generator: torch.Generato
     """The policy alone, with Gaussian noise of `std`."""
 
     def act(seen: Tensor) -> Tensor:
-        actions = pi(net, encode(seen, net.encoder)[0])
+        actions = _to_host(pi(net, _latents(net, seen)))
         if std:
             actions = actions + std * torch.randn(actions.shape, generator=generator)
         return actions.clamp(-1, 1)
@@ -66,10 +67,19 @@ def planning_actor(net: ControllerNet, planner: Planner, generator: torch.Genera
 
     def act(seen: Tensor) -> Tensor:
         nonlocal plan
-        plan = planner(net, encode(seen, net.encoder)[0], plan, generator)
-        return plan.action
+        plan = planner(net, _latents(net, seen), plan, generator)
+        return _to_host(plan.action)
 
     return act
+
+
+def _latents(net: ControllerNet, seen: Tensor) -> Tensor:
+    return encode(to_device(seen, net.device), net.encoder)[0]
+
+
+def _to_host(actions: Tensor) -> Tensor:
+    """Where simulators are. It waits for the device, once in a step of all episodes."""
+    return actions.cpu()
 
 
 def fixed_starts(task: Task, count: int, seed: int) -> Array:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from prune_env.targets.tdmpc.gradients import can_be_written_out, model_gradients, policy_gradients
 from prune_env.targets.tdmpc.losses import Batch, Learning, model_loss, policy_loss
-from prune_env.targets.tdmpc.networks import ControllerNet
+from prune_env.targets.tdmpc.networks import ControllerNet, precision
 
 AfterBackward = Callable[[torch.optim.Optimizer], None]
 
@@ -36,19 +36,19 @@ def update(
         after_backward: Called before each step.
         learning: Constants.
     """
-    horizon, device = len(batch.action), batch.action.device.type
+    horizon = len(batch.action)
     learn_model, learn_policy = (
         (model_gradients, policy_gradients)
         if can_be_written_out(net)
         else (_differentiate_model, _differentiate_policy)
     )
     _forget_gradients(model_optimizer)
-    with torch.autocast(device, torch.bfloat16, enabled=learning.bfloat16):
+    with precision(net.device, learning.bfloat16):
         loss, latents = learn_model(net, batch, noise[:horizon], learning)
     _step(model_optimizer, after_backward, learning.clip)
 
     _forget_gradients(pi_optimizer)
-    with torch.autocast(device, torch.bfloat16, enabled=learning.bfloat16):
+    with precision(net.device, learning.bfloat16):
         learn_policy(net, latents, noise[horizon:], learning)
     _step(pi_optimizer, after_backward, learning.clip)
 
@@ -84,8 +84,10 @@ def _step(optimizer: torch.optim.Optimizer, after_backward: AfterBackward, clip:
     after_backward(optimizer)
     gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
     norm = torch.stack(torch._foreach_norm(gradients)).norm()
-    if norm > clip:  # what nn.utils.clip_grad_norm_ does, at half its cost in small networks
-        torch._foreach_mul_(gradients, clip / (norm + 1e-6))
+    # What nn.utils.clip_grad_norm_ does, at half its cost in small networks. Asking whether the norm is too large would
+    # wait for any other device than the CPU: there, gradients are multiplied by one if it is not.
+    if norm.device.type != "cpu" or norm > clip:
+        torch._foreach_mul_(gradients, torch.where(norm > clip, clip / (norm + 1e-6), 1.0))
     optimizer.step()
 
 

@@ -17,7 +17,7 @@ class Noise:
         self.episodes, self.only = episodes, only
         self.generator = torch.Generator().manual_seed(seed)
 
-    def batched(self, shape, generator):
+    def batched(self, shape, device, generator):
         return torch.randn(shape, generator=self.generator)  # [H, E, N, A] or [E * N, A]
 
     def single(self, *shape):
@@ -60,7 +60,7 @@ def test_elites_are_done_as_often_as_they_weigh(net, monkeypatch):
     drawn = torch.randn(3, 1, 16, 2, generator=torch.Generator().manual_seed(3))
     end = torch.randn(1, 16, 2, generator=torch.Generator().manual_seed(4))
 
-    def normal(shape, generator):
+    def normal(shape, device, generator):
         return drawn.expand(shape) if len(shape) == 4 else end.expand(shape[0] // 16, 16, 2).reshape(shape)
 
     monkeypatch.setattr(planner_module, "_normal", normal)

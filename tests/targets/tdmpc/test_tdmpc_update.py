@@ -11,7 +11,7 @@ from prune_env.targets.tdmpc.fused import chain, chain_backward
 from prune_env.targets.tdmpc.gradients import can_be_written_out
 from prune_env.targets.tdmpc.losses import model_loss, policy_loss
 from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, explore, pixel_encoder, state_encoder
-from prune_env.targets.tdmpc.replay import stacked
+from prune_env.targets.tdmpc.replay import _shifted_by_index, _shifted_slices, stacked
 from prune_env.targets.tdmpc.update import update
 
 HORIZON, SIZE, ACTIONS = 3, 80, 2  # more images than one chunk holds
@@ -175,6 +175,16 @@ def test_shifted_copies_are_the_papers_shifts(size, pad):
         torch.testing.assert_close(ours[i].float(), expected, atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize(("channels", "stack", "pad"), [(1, 1, 2), (3, 3, 4), (2, 3, 8)])
+def test_a_device_shifts_frames_as_the_cpu_does(channels, stack, pad):
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(256, (5, 3 + stack, channels, 16, 16), dtype=torch.uint8, generator=generator)
+    shifts = torch.randint(2 * pad + 1, (4, 5, 2), generator=generator)
+    ours, expected = _shifted_by_index(frames, stack, pad, shifts), _shifted_slices(frames, stack, pad, shifts)
+    assert torch.equal(ours, expected)
+    assert ours[1:].flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
 # ---------------------------------------------------------------------- chains of layers
 def narrower(head, keep):
     """The same kind of head with its second hidden layer cut to `keep` channels: every Parameter is a new object."""
@@ -262,3 +272,19 @@ def test_written_out_gradients_are_those_of_autograd(observation, learning, near
         for name, gradient in mine.items():
             assert (gradient - other[name]).norm() <= near * other[name].norm(), name
     assert {name.partition(".")[0] for name in ours[1]} == set(COMPONENTS)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("observation", ["state", "pixels"])
+@pytest.mark.parametrize(("learning", "near"), [(Learning(), 1e-4), (Learning(bfloat16=True), 0.05)])
+def test_gradients_on_a_gpu_are_those_of_the_cpu(observation, learning, near):
+    host, device = controller(observation), controller(observation).to("cuda")
+    for _, network in device.target_networks:
+        network.to("cuda")
+    batch, noise = batch_of(observation, 0)
+    loss, expected = gradients_of_an_update(host, batch, noise, learning)
+    there, gradients = gradients_of_an_update(device, Batch(*(x.cuda() for x in batch)), noise.cuda(), learning)
+    assert there.item() == pytest.approx(loss.item(), rel=near)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        for name, gradient in theirs.items():
+            assert (ours[name].cpu() - gradient).norm() <= near * gradient.norm(), name
