@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 import platform
-import textwrap
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -33,15 +31,7 @@ def code_digest(*parts: str) -> str:
     if missing := [part for part, path in zip(parts, paths, strict=True) if not path.exists()]:
         raise FileNotFoundError(f"no source code at {', '.join(missing)} beside {_PACKAGE}: its digest would be empty")
     files = sorted({file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))})
-    return _hash([file.read_text() for file in files])
-
-
-def source_digest(thing: type) -> str:
-    """The same for a class; empty where its source is not to be had, as in an interactive session."""
-    try:
-        return _hash([inspect.getsource(thing)])
-    except (OSError, TypeError, SyntaxError):
-        return ""
+    return hashlib.sha256("\n".join(bare_source(file.read_text()) for file in files).encode()).hexdigest()[:16]
 
 
 @lru_cache
@@ -51,9 +41,13 @@ def made_with() -> dict[str, str]:
     return {"Python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, "processor": processor}
 
 
-def _hash(sources: list[str]) -> str:
-    trees = [ast.dump(_without_docstrings(ast.parse(textwrap.dedent(source)))) for source in sources]
-    return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:16]
+def bare_source(source: str) -> str:
+    """What source code does: its syntax tree without comments, layout and docstrings.
+
+    Raises:
+        SyntaxError: If it is no Python.
+    """
+    return ast.dump(_without_docstrings(ast.parse(source)))
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

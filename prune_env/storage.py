@@ -99,8 +99,18 @@ def _default_mode() -> int:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys, the same for equal values; refuses NaN and infinity."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """JSON with sorted keys, the same for equal values.
+
+    Raises:
+        ValueError: If it holds NaN, infinity, or what is no JSON.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{value!r:.200} cannot be written down ({error}): give finite numbers, strings, True, False, None, and "
+            "lists or dicts of them"
+        ) from error
 
 
 def config_hash(value: Any) -> str:

@@ -8,9 +8,11 @@ ROOT = Path(__file__).parent.parent
 # From the ground up; a module may import from its own layer and from those below.
 LAYERS = [
     [
+        "prune_env.described",
         "prune_env.storage",
         "prune_env.parallel",
         "prune_env.provenance",
+        "prune_env.user_code",
         "prune_env.validation",
         "prune_env.open_sets",
         "prune_env.isolation",

@@ -6,7 +6,6 @@ Some ship with the package, so that a benchmark on them starts at once; the othe
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,25 +13,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from tqdm import tqdm
 
 from prune_env.dense.loop import Evaluation, EvaluationCallback, train_dense
 from prune_env.dense.train_state import State, TrainState
+from prune_env.described import describe
 from prune_env.importance import ImportanceConfig, RegularizerConfig
-from prune_env.isolation import isolated
-from prune_env.provenance import code_digest, source_digest
-from prune_env.storage import cache_folder, canonical_json, config_hash, write_atomically
-from prune_env.targets import Target, make_target
+from prune_env.isolation import isolated, own_random_state
+from prune_env.provenance import code_digest
+from prune_env.storage import (
+    cache_folder,
+    canonical_json,
+    config_hash,
+    locked,
+    read_sealed,
+    write_atomically,
+    write_sealed,
+)
+from prune_env.targets import Target, known_targets, make_target
+from prune_env.targets.registry import default_options
+from prune_env.user_code import describe_code
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 """Folder of the checkpoints that ship with the package."""
 _FORMAT = 2
 # The code that decides what a dense network becomes: when it changes, cached networks are trained again.
-_CODE = ("groups", "importance", "targets", "training.py", "dense/loop.py", "dense/train_state.py")
-_VERSIONS = ("torch", "code", "device")
+_CODE = ("groups", "importance", "targets", "training.py", "isolation.py", "dense/loop.py", "dense/train_state.py")
+_VERSIONS = ("torch", "code", "user_code", "device", "dtype")
 _log = logging.getLogger(__name__)
 
 
@@ -91,15 +100,21 @@ def load_checkpoint(
         callback: Called after every evaluation, with the best value so far, if the network is trained now.
         remarks: JSON stored beside the tensors if the network is trained now, e.g. the command that made them.
     """
+    with own_random_state(spec.seed):
+        return _load(spec, progress, callback, remarks or {})
+
+
+def _load(
+    spec: CheckpointSpec, progress: bool, callback: EvaluationCallback | None, remarks: Mapping[str, Any]
+) -> TrainState:
     generator = torch.Generator().manual_seed(spec.seed)
+    settings = _settings(spec)
     target = spec.make_target()
     train_state = fresh_train_state(spec, target, generator)
-    settings = _settings(spec, target)
     stored = _find(settings)
     if stored is None:
         stem = _cached(settings)
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{stem}.lock"):
+        with locked(stem):
             stored = _find(settings)
             if stored is None:
                 with tqdm(
@@ -109,7 +124,7 @@ def load_checkpoint(
                     evaluations = train_dense(
                         train_state, generator, stem.with_suffix(".partial"), callback, bar.update
                     )
-                _write(stem, settings, train_state.state(), evaluations, remarks or {})
+                _write(stem, settings, train_state.state(), evaluations, remarks)
                 stem.with_suffix(".partial").unlink(missing_ok=True)
                 return train_state
     train_state.load(load_tensors(stored.content))
@@ -117,34 +132,38 @@ def load_checkpoint(
     return train_state
 
 
+@isolated()
 def is_cached(spec: CheckpointSpec) -> bool:
     """Whether `load_checkpoint` would find this checkpoint on disk."""
-    settings = _settings(spec, spec.make_target())
+    settings = _settings(spec)
     return any(
         stem.with_suffix(".json").is_file() and stem.with_suffix(".safetensors").is_file()
         for stem in (_shipped(settings), _cached(settings))
     )
 
 
+@isolated()
 def identify(spec: CheckpointSpec) -> str:
     """What tells a dense network from others, 16 hex digits; nothing is trained for it.
 
     Those that come with the package are known by their tensors, the others by the configuration, the code and the
     version of torch that make them.
     """
-    settings = _settings(spec, spec.make_target())
+    settings = _settings(spec)
     shipped = _read(_shipped(settings), settings, other_versions=True)
     return config_hash(settings) if shipped is None else str(shipped.description["sha256"])[:16]
 
 
+@isolated()
 def training_history(spec: CheckpointSpec) -> list[Evaluation]:
     """The evaluations of a checkpoint during training; none if it is not stored, or was never evaluated."""
-    stored = _find(_settings(spec, spec.make_target()))
+    stored = _find(_settings(spec))
     return (
         [] if stored is None else [Evaluation(**evaluation) for evaluation in stored.description.get("evaluations", ())]
     )
 
 
+@isolated()
 def export_checkpoint(spec: CheckpointSpec, folder: Path, **remarks: Any) -> Path:
     """Copy a checkpoint that is there into a folder, in the form in which the package ships them.
 
@@ -159,7 +178,7 @@ def export_checkpoint(spec: CheckpointSpec, folder: Path, **remarks: Any) -> Pat
     Raises:
         FileNotFoundError: If it is neither in the package nor in the cache.
     """
-    settings = _settings(spec, spec.make_target())
+    settings = _settings(spec)
     stored, stem = _find(settings), folder / _shipped(settings).name
     if stored is None:
         raise FileNotFoundError(f"there is no checkpoint of {spec}: load_checkpoint trains it")
@@ -167,19 +186,34 @@ def export_checkpoint(spec: CheckpointSpec, folder: Path, **remarks: Any) -> Pat
     return stem.with_suffix(".safetensors")
 
 
-def _settings(spec: CheckpointSpec, target: Target) -> dict[str, Any]:
+def _settings(spec: CheckpointSpec) -> dict[str, Any]:
+    """Everything that decides what a dense network is, as JSON."""
+    target = spec.make_target()
     return {
         "format": _FORMAT,
         "target": spec.target,
-        "settings": target.settings(),
+        "settings": target.settings() | _other_options(spec, target),
         "seed": spec.seed,
         "protect": sorted(spec.protect),
         "importance": asdict(spec.importance),
         "regularizer": asdict(spec.regularizer),
         "torch": torch.__version__,
         "device": torch.device(spec.device).type,
-        "code": [code_digest(*(f"prune_env/{part}" for part in _CODE)), source_digest(type(target))],
+        "dtype": str(torch.get_default_dtype()),
+        "code": code_digest(*(f"prune_env/{part}" for part in _CODE)),
+        "user_code": describe_code([target, known_targets()[spec.target], *vars(target).values()]),
     }
+
+
+def _other_options(spec: CheckpointSpec, target: Target) -> dict[str, Any]:
+    """Options that no attribute of the target repeats; a target that overrides `settings` answers for them itself."""
+    if type(target).settings is not Target.settings:
+        return {}
+    settings, defaults = target.settings(), default_options(spec.target)
+    given = {name: describe(value, f"option {name} of {spec.target!r}") for name, value in spec.options.items()}
+    repeated = {name for name, value in given.items() if settings.get(name, ...) == value}
+    usual = {name for name in given if name in defaults and spec.options[name] is defaults[name]}
+    return {f"option {name}": value for name, value in given.items() if name not in repeated | usual}
 
 
 def _cached(settings: Mapping[str, Any]) -> Path:
@@ -219,7 +253,7 @@ def _write(
 
 def _put(stem: Path, content: bytes, description: Mapping[str, Any]) -> None:
     write_atomically(stem.with_suffix(".safetensors"), content)
-    write_atomically(stem.with_suffix(".json"), canonical_json(description).encode())
+    write_sealed(stem.with_suffix(".json"), description)
 
 
 def _read(stem: Path, settings: Mapping[str, Any], other_versions: bool = False) -> _Stored | None:
@@ -228,15 +262,16 @@ def _read(stem: Path, settings: Mapping[str, Any], other_versions: bool = False)
     if not (tensors.is_file() and description.is_file()):
         return None
     try:
-        content = tensors.read_bytes()
-        said = json.loads(description.read_text())
-        wanted = json.loads(canonical_json(settings))
-        made_by = said["made_by"]
+        said = read_sealed(description, "it is not used")
+        wanted, made_by = settings, said["made_by"]
         if other_versions:
             wanted, made_by = ({k: v for k, v in made.items() if k not in _VERSIONS} for made in (wanted, made_by))
-        if said["sha256"] != hashlib.sha256(content).hexdigest() or made_by != wanted:
-            raise ValueError("its checksum or configuration does not fit")
+        if canonical_json(made_by) != canonical_json(wanted):
+            raise ValueError("it was made by another configuration")
+        content = tensors.read_bytes()
+        if said["sha256"] != hashlib.sha256(content).hexdigest():
+            raise ValueError("the checksum of its tensors does not fit")
         return _Stored(content, said)
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         _log.warning("checkpoint %s is damaged (%s); it is trained again", tensors, error)
         return None

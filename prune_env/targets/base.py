@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from prune_env.described import describe
+
 Split = Literal["train", "validation", "test"]
 PoolSplit = Literal["train", "held_out"]
 BackwardHook = Callable[[torch.optim.Optimizer], None]
@@ -148,9 +150,15 @@ class Target:
     def settings(self) -> dict[str, Any]:
         """Everything that decides what a trained model of this target is like, as JSON; checkpoints are filed under it.
 
-        By default all public attributes that JSON can hold.
+        By default all public attributes, of whatever type; the code of classes and functions is followed besides. What
+        does not decide what a network becomes is left out by a name that begins with an underscore, or by overriding
+        this method, which then answers for the options too.
+
+        Raises:
+            ValueError: If nothing says what the value of an attribute is; it is named.
         """
-        return {k: v for k, v in vars(self).items() if not k.startswith("_") and isinstance(v, (str, int, float, bool))}
+        named = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "device"}
+        return {k: describe(v, f"{type(self).__name__}.{k}") for k, v in named.items()}
 
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
         """Option sets that a pool of checkpoints cycles through; those held out must not occur in training.

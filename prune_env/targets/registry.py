@@ -49,6 +49,15 @@ def make_target(name: str, **options: Any) -> Target:
         raise ValueError(f"target {name!r} cannot be made with options {options}: {error}") from error
 
 
+def default_options(name: str) -> dict[str, Any]:
+    """Default values of a target's options; of those that have one."""
+    try:
+        parameters = inspect.signature(find("target", name, known_targets())).parameters.values()
+    except ValueError:
+        return {}
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
 def _options_of(factory: Callable[..., Target]) -> list[str] | None:
     """Names of the options, or None if any may be given, or if nobody can tell."""
     try:
