@@ -143,11 +143,14 @@ def _uses_by_width(model: nn.Module, grouping: Grouping, trace: Trace) -> list[t
 
             _watch(replica, see)
             run(replica)
-    classes = dense.ledger.classes()[0]
+    channels = [
+        np.concatenate([dense.seeds[s.tensor][s.dim][0][s.positions] for s in group.slices], axis=1)
+        for group in grouping.groups
+    ]
+    classes = dense.ledger.conclude(tied=channels).of_label
     group_of = np.full(int(classes.max(initial=-1)) + 1, -1)
-    for g, group in enumerate(grouping.groups):
-        for s in group.slices:
-            group_of[classes[dense.seeds[s.tensor][s.dim][0][s.positions]]] = g
+    for g, labels in enumerate(channels):
+        group_of[classes[labels]] = g
 
     none = np.zeros(len(grouping))
 

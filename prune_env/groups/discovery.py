@@ -12,6 +12,7 @@ from dataclasses import replace
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from prune_env.groups.options import Options, best_options
 from prune_env.groups.torch_pruning_check import confirmed, proposals
 from prune_env.groups.tracing.equivalence import Classes
 from prune_env.groups.tracing.modes import both_modes
@@ -54,17 +55,23 @@ def discover(
             dense, _ = propagate(replica, both)
         except Exception as error:
             return _all_locked(model, trace, components, error)
-        classes = Classes(dense, components)
-        groups = [_outside(_protected(group, protect)) for group in classes.groups()]
-        _check_protected(groups, components, protect)
         proposed = proposals(replica, run)
-        groups = [replace(g, found_by="torch-pruning") if confirmed(classes, g, proposed) else g for g in groups]
-        found = [group for group in groups if group.kind != "locked"]
-        findings = _findings(replica, both, found) if verify else Findings()
-    groups = [
-        _locked(replace(group, least=findings.least.get(group.name, 1)), findings.failed.get(group.name))
-        for group in groups
-    ]
+
+        def described(options: Options) -> tuple[Classes, list[Group]]:
+            classes = Classes(dense, components, options)
+            groups = [_outside(_protected(group, protect)) for group in classes.groups()]
+            _check_protected(groups, components, protect)
+            confirmed_by = {g.name for g in groups if confirmed(classes, g, proposed)}
+            return classes, [replace(g, found_by="torch-pruning") if g.name in confirmed_by else g for g in groups]
+
+        def proved(groups: Sequence[Group]) -> list[Group]:
+            findings = _findings(replica, both, [group for group in groups if group.kind != "locked"])
+            return [
+                _locked(replace(group, least=findings.least.get(group.name, 1)), findings.failed.get(group.name))
+                for group in groups
+            ]
+
+        groups = best_options(replica, described, proved) if verify else described({})[1]
     return Grouping(
         groups=tuple(group for group in groups if group.kind != "locked"),
         locked=tuple(group for group in groups if group.kind == "locked"),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
@@ -139,11 +140,12 @@ class Reference(_Operators):
         steps: The dense network's operators with their labels.
         of_label: Class of every label, int64 [L].
         left: Which classes stay, bool [N].
-        cut: Operators of the cut network, or None if only the outputs are of interest.
+        cut: Operators of the cut network.
         precise: Whether both compute in double precision.
 
     Attributes:
         mismatches: Where the two differ.
+        follows: Whether the cut network runs the same operators as the dense one.
     """
 
     def __init__(
@@ -153,13 +155,8 @@ class Reference(_Operators):
         self.mismatches: list[Mismatch] = []
         self._steps, self._of_label, self._left = steps, of_label, left
         self._precise, self._at = precise, 0
-        self._cut = _aligned(steps, cut)
+        self._cut, self.follows = _aligned(steps, cut)
         self._kept: dict[int, np.ndarray | None] = {}
-
-    @property
-    def follows(self) -> bool:
-        """Whether the operators of the cut network could be brought together with those of the dense one."""
-        return self._cut is not None
 
     def step(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run one operator of the dense network on the channels that stay."""
@@ -170,7 +167,7 @@ class Reference(_Operators):
                 self._at = len(self._steps)
             return out
         step = self._steps[self._at]
-        mine = self._cut.get(self._at) if self._cut else None
+        mine = self._cut.get(self._at)
         out = self._compute(func, args, kwargs, step, mine)
         outs = _results(func, args, kwargs, out)
         if not outs:
@@ -342,15 +339,17 @@ def _scatter(tensor: Tensor, part: Tensor, indices: Sequence[Tensor | None]) -> 
     tensor[tuple(g.view(-1, *[1] * (tensor.dim() - 1 - i)) for i, g in enumerate(grid))] = part
 
 
-def _aligned(steps: Sequence[Step], cut: Sequence[CutStep]) -> dict[int, CutStep] | None:
-    """The cut network's operator for every one of the dense network, as far as can be told.
+def _aligned(steps: Sequence[Step], cut: Sequence[CutStep]) -> tuple[dict[int, CutStep], bool]:
+    """The cut network's operator for every one of the dense network, as far as can be told, and whether it all fits.
 
-    Operators that only move values may be more or fewer when a size changes.
+    Operators that only move values may be more or fewer when a size changes, and PyTorch computes some products in
+    another way when a dimension has but one position.
     """
     if [s.name for s in steps] == [c.name for c in cut]:
-        return dict(enumerate(cut))
+        return dict(enumerate(cut)), True
     numbers = [i for i, s in enumerate(steps) if not s.moves]
-    left = [c for c in cut if not c.moves]
-    if [steps[i].name for i in numbers] != [c.name for c in left]:
-        return None
-    return dict(zip(numbers, left, strict=True))
+    names, left = [steps[i].name for i in numbers], [c for c in cut if not c.moves]
+    if names == [c.name for c in left]:
+        return dict(zip(numbers, left, strict=True)), True
+    blocks = SequenceMatcher(None, names, [c.name for c in left], autojunk=False).get_matching_blocks()
+    return {numbers[b.a + i]: left[b.b + i] for b in blocks for i in range(b.size)}, False

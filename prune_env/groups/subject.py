@@ -43,11 +43,11 @@ class Subject:
 
         self.outputs = [t.detach().clone() for t in run(observer=labelled)]
         self.steps, seeds = propagation[0].steps, propagation[0].seeds
-        self.of_label = propagation[0].ledger.classes()[0]
-        self.classes = {  # int64 [C, M], M positions of one channel in all its slices
-            g.name: np.concatenate([self.of_label[seeds[s.tensor][s.dim][0]][s.positions] for s in g.slices], axis=1)
-            for g in groups
+        channels = {  # int64 [C, M], M positions of one channel in all its slices
+            g.name: np.concatenate([seeds[s.tensor][s.dim][0][s.positions] for s in g.slices], axis=1) for g in groups
         }
+        self.of_label = propagation[0].ledger.conclude(tied=channels.values()).of_label
+        self.classes = {name: self.of_label[labels] for name, labels in channels.items()}
         generator = torch.Generator().manual_seed(1)
         self.weights = [torch.randn(t.shape, generator=generator) for t in self.outputs]
         with self.masked({g.name: np.arange(g.channels) % 2 == 0 for g in groups}):

@@ -8,10 +8,11 @@ import torch
 from locked import LOCKED
 from natural import NATURAL
 from prunable import PRUNABLE
+from split import SPLIT
 
 from prune_env.groups import Grouping, discover
 
-CASES = PRUNABLE + NATURAL + LOCKED
+CASES = PRUNABLE + NATURAL + SPLIT + LOCKED
 BY_NAME = {case.name: case for case in CASES}
 
 

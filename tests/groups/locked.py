@@ -34,13 +34,6 @@ LOCKED = [
     _locked("constant slice zeroed", zeroed_slice, "dry cut"),
     _locked("constant slice scaled", lambda h: torch.cat([h[:, :2] * 2, h[:, 2:]], 1), "dry cut"),
     Case(
-        "chunk to two readers",
-        net(lambda s, x: s.b((h := s.a(x).chunk(2, 1))[0]) + s.c(h[1]), a=lin(4, 12), b=lin(6, 3), c=lin(6, 3)),
-        FLAT,
-        {},
-        IO | {"a[0:6]": "dry cut", "a[6:12]": "dry cut"},
-    ),
-    Case(
         "means of constant slices",
         net(
             lambda s, x: s.b(torch.stack([(h := s.a(x))[:, :6].mean(1), h[:, 6:].mean(1)], 1)),
@@ -75,7 +68,7 @@ LOCKED = [
         ),
         TIME,
         {"n.out_proj": "8 n.out_proj b"},
-        IO | {"a": "dry cut", "n": "by number", "input of n.out_proj": "reshaped"},
+        IO | {"a": "dry cut", "n": "dry cut"},
     ),
     Case(
         "LSTM with projection",

@@ -85,7 +85,7 @@ class Builder:
 
     Attributes:
         exact: Whether removing channels is the same as setting their weights to zero.
-        sure: Whether all groups must be found; parts of equal shares may be locked instead.
+        sure: Whether all groups must be found; others may be locked instead.
     """
 
     draw: Draw
@@ -402,7 +402,6 @@ def _split(b: Builder, least: int = 2) -> tuple[int, int, bool]:
     b.wires[at].used = True
     table = [b.wires[at].channels[i * size : (i + 1) * size] for i in range(parts)]
     if fixed:  # every part loses the same positions
-        b.sure = False
         for part in table[1:]:
             b.unite(table[0], part)
     else:  # the size is fixed, so parts go as a whole
@@ -447,7 +446,6 @@ def _attention(b: Builder) -> None:
     of_query, of_key, of_value = (b.wires[i].channels for i in (query, key, value))
     b.unite(of_query, of_key)
     if fixed:
-        b.sure &= heads == 1
         for i in range(1, heads):
             for of in (of_query, of_value):
                 b.unite(of[:size], of[i * size : (i + 1) * size])

@@ -126,7 +126,8 @@ def _claims(func: Any, args: Any, kwargs: Any) -> dict[tuple[int, int], set[tupl
     results = results_of(func, bound | kwargs, out)
     dims = rule_of(func)(context, bound | kwargs, out)
     dims = [dims] if isinstance(out, Tensor) else list(dims)
-    classes, reasons = context.ledger.classes()
+    conclusion = context.ledger.conclude()
+    classes, reasons = conclusion.of_label, conclusion.locked
 
     def followed(dim: Dim) -> tuple[int, ...] | None:
         if len(dim) != 1 or (dim[0] < 0).any():

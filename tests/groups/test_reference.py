@@ -23,7 +23,7 @@ def on_what_stays(function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]
     x = torch.randn(2, 3, dtype=torch.float64)
     with counted_depth(model) as depth, decomposed(), Propagation(model, depth) as dense:
         model(x)
-    of_label = dense.ledger.classes()[0]
+    of_label = dense.ledger.conclude().of_label
     left = np.ones(of_label.max() + 1, dtype=bool)
     left[of_label[dense.seeds["a.weight"][0][0][[1, 3]]]] = False
     reference = Reference(dense.steps, of_label, left, [], precise=True)

@@ -7,12 +7,13 @@ slots together (a slot is one dimension of one tensor).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from prune_env.groups.tracing.propagation import Propagation
+from prune_env.groups.tracing.shares import Option
 from prune_env.groups.types import Group, Kind, Role, Slice, layer_of
 
 _NO_PRODUCER = "no layer of the network makes its channels"
@@ -24,15 +25,23 @@ _UNREACHED = "the trace does not reach it"
 class Classes:
     """What a dense trace has taught: which positions of which tensors are the same channel.
 
+    Args:
+        dense: The trace.
+        components: Names of the components.
+        options: What the channels of split dimensions are, where there is a choice; see `shares.conclude`.
+
     Attributes:
         dense: The trace.
         of_label: Class of every label, int64 [L].
+        free: Where there was a choice; see `shares.Conclusion`.
         slots: (tensor, dimension) of everything that has more than one position.
     """
 
-    def __init__(self, dense: Propagation, components: Sequence[str]):
+    def __init__(self, dense: Propagation, components: Sequence[str], options: Mapping[int, Option] | None = None):
         self.dense = dense
-        self.of_label, self._locked = dense.ledger.classes()
+        conclusion = dense.ledger.conclude(options)
+        self.of_label, self._locked, self.free = conclusion.of_label, conclusion.locked, conclusion.free
+        self._connected = conclusion.connected
         self.slots = [(name, i) for name, dims in dense.seeds.items() for i, dim in enumerate(dims) if dim]
         self._components = components
         produced, consumed = (self._mark(labels) for labels in (dense.produced, dense.consumed))
@@ -48,6 +57,12 @@ class Classes:
     def of(self, tensor: str, dim: int) -> np.ndarray:
         """Class of every position of a dimension, int64 [n]."""
         return self.of_label[self._labels(tensor, dim)]
+
+    def connected(self, group: Group) -> set[int]:
+        """Numbers of the connected sets of choices that a group depends on."""
+        return {
+            int(i) for s in group.slices for i in np.unique(self._connected[self._labels(s.tensor, s.dim)[s.positions]])
+        }
 
     def locked(self, classes: np.ndarray) -> str | None:
         """Why one of these classes is locked, or None."""

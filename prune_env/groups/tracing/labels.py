@@ -7,17 +7,21 @@ labels together, and so on (see `operators`). What is the same in the end must b
 A position that can never be removed (of an external input, of an image) carries a negative code instead of a label;
 what is the same as a fixed position is locked, for the reason that the code stands for.
 
-Letters: n positions of one factor, L labels.
+Where a dimension is split in parts, either whole parts are channels, or equal shares of every part are. Both stay
+possible until all of the trace is known; `shares` decides.
+
+Letters: n positions of one factor, L labels, S splits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from prune_env.groups.tracing.shares import Conclusion, Option, Split, conclude
 
 Factor = np.ndarray
 """int64 [n], n > 1: labels (>= 0) or codes of reasons (< 0)."""
@@ -29,8 +33,9 @@ UNKNOWN = -1
 """Code of the only position of a dimension that once had size 1."""
 _SINGLE = "it is a single number, from an input or from a layer with one channel"
 POSITION = "its positions have an order (of space, time or a kernel)"
-_MIXED = "it is flattened together with another prunable dimension"
+_PARTS = "it is the number of parts that a dimension consists of"
 _RESHAPED = "it is reshaped across the borders of its dimensions"
+PICKED = "its channels are picked by number"
 _REPEATED = "it is the number of times that something is repeated"
 
 
@@ -42,6 +47,10 @@ class Ledger:
         self._reasons: list[str] = [_SINGLE]
         self._same: list[tuple[Factor, Factor]] = []
         self._equal: set[int] = set()
+        self._splits: list[Split] = []
+        self._parts_of: dict[tuple[bytes, int], tuple[Factor, Factor]] = {}
+        self._whole_of: dict[tuple[bytes, bytes], Factor] = {}
+        self._apart: set[tuple[bytes, int]] = set()
 
     # ------------------------------------------------------------------ making
     def fresh(self, size: int) -> Dim:
@@ -85,7 +94,7 @@ class Ledger:
         return (factor,)
 
     def flat(self, dim: Dim) -> Factor:
-        """The labels of a dimension as one factor; where two factors are prunable, both are locked.
+        """The labels of a dimension as one factor.
 
         A factor of equal values beside one that is prunable only repeats that: it is locked, the other is not.
         """
@@ -95,11 +104,18 @@ class Ledger:
             if len(live) - len(repeats) == 1:
                 self.lock([tuple(dim[i] for i in repeats)], _REPEATED)
                 live = [i for i in live if i not in repeats]
-        if len(live) > 1:
-            self.lock([dim], _MIXED)
-            return self.fixed(size_of(dim), _MIXED)[0]
-        at = live[0] if live else 0
-        return np.tile(np.repeat(dim[at], size_of(dim[at + 1 :])), size_of(dim[:at]))
+        live = live or [0]
+        whole = reduce(lambda minor, major: self._whole(major, minor), [dim[i] for i in reversed(live)])
+        shape = [len(factor) if i in live else 1 for i, factor in enumerate(dim)]
+        return np.broadcast_to(whole.reshape(shape), [len(factor) for factor in dim]).ravel()
+
+    def _whole(self, major: Factor, minor: Factor) -> Factor:
+        """The product of two prunable factors, which may have been split before."""
+        key = (major.tobytes(), minor.tobytes())
+        if key not in self._whole_of:
+            (whole,) = self.fresh(len(major) * len(minor))
+            self._write_down(whole, major, minor)
+        return self._whole_of[key]
 
     def concatenate(self, dims: Sequence[Dim]) -> Dim:
         """Labels strung together; the only position of a dimension cannot be removed, so it is fixed."""
@@ -131,23 +147,40 @@ class Ledger:
 
     def _split(self, table: np.ndarray) -> tuple[Factor, Factor]:
         """Two factors for a table [major, minor] of labels."""
+        fixed = not (table >= 0).any()
+        if fixed or (table == table[:, :1]).all():
+            return table[:, 0], table[0] if fixed else np.full(table.shape[1], self._code(_RESHAPED))
         if (table == table[0]).all():
             return np.full(len(table), self._code(_RESHAPED)), table[0]
-        self._same += [(table[:, 0], column) for column in table.T[1:]]
-        return table[:, 0], np.full(table.shape[1], self._code(_RESHAPED))
+        whole = table.ravel()
+        if (whole.tobytes(), len(table)) not in self._parts_of:
+            make = self.uniform if self._equal.issuperset(whole.tolist()) else self.fresh
+            self._write_down(whole, *make(len(table)), *make(table.shape[1]))
+        return self._parts_of[whole.tobytes(), len(table)]
+
+    def _write_down(self, whole: Factor, major: Factor, minor: Factor) -> None:
+        self._splits.append(Split(whole.reshape(len(major), len(minor)), major, minor))
+        self._parts_of[whole.tobytes(), len(major)] = major, minor
+        self._whole_of[major.tobytes(), minor.tobytes()] = whole
+
+    def parts(self, dim: Dim, sizes: Sequence[int]) -> list[Dim]:
+        """A dimension in consecutive parts of some sizes; equal ones may be equal shares."""
+        whole = self.flat(dim)
+        if len(set(sizes)) == 1 and (whole >= 0).any():
+            if sizes[0] == 1:
+                self.lock([dim], PICKED)
+            elif (key := (whole.tobytes(), len(sizes))) not in self._apart:
+                self._apart.add(key)
+                self._splits.append(Split(whole.reshape(len(sizes), -1)))
+        return [as_dim(part) for part in np.split(whole, np.cumsum(sizes)[:-1])]
 
     # ------------------------------------------------------------------ concluding
-    def classes(self) -> tuple[np.ndarray, dict[int, str]]:
-        """The class of every label, int64 [L], and why which classes are locked (the first reason met)."""
+    def conclude(self, options: Mapping[int, Option] | None = None, tied: Iterable[np.ndarray] = ()) -> Conclusion:
+        """Which labels are the same, and which are locked; see `shares.conclude`."""
         empty = np.zeros(0, dtype=np.int64)
         a, b = (np.concatenate([empty, *(pair[i] for pair in self._same)]) for i in (0, 1))
-        both = (a >= 0) & (b >= 0)
-        edges = coo_array((np.ones(both.sum(), dtype=np.int8), (a[both], b[both])), shape=(self.count, self.count))
-        classes = connected_components(edges, directed=False)[1].astype(np.int64)
-        code = np.zeros(self.count, dtype=np.int64)
-        at = np.flatnonzero((a < 0) != (b < 0))[::-1]  # backwards, so that the first reason is the one that stays
-        code[classes[np.maximum(a, b)[at]]] = np.minimum(a, b)[at]
-        return classes, {int(c): self._reasons[-1 - code[c]] for c in np.flatnonzero(code)}
+        codes = {"whole": self._code(_RESHAPED), "shares": self._code(_PARTS)}
+        return conclude(self.count, (a, b), self._splits, codes, self._reasons, options or {}, tied)
 
 
 def size_of(dim: Dim) -> int:

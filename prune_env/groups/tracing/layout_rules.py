@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from torch import Tensor
 
 from prune_env.groups.tracing.labels import POSITION, Dim, Dims, as_dim, size_of
@@ -87,8 +86,8 @@ def split(p: RuleContext, a: Arguments, out: Sequence[Tensor]) -> list[Dims]:
     at = a["dim"] % len(dims)
     if len(out) == 1:
         return [dims]
-    parts = np.split(p.ledger.flat(dims[at]), np.cumsum([tensor.shape[at] for tensor in out])[:-1])
-    return [(*dims[:at], as_dim(part), *dims[at + 1 :]) for part in parts]
+    parts = p.ledger.parts(dims[at], [tensor.shape[at] for tensor in out])
+    return [(*dims[:at], part, *dims[at + 1 :]) for part in parts]
 
 
 def unbind(p: RuleContext, a: Arguments, out: Sequence[Tensor]) -> list[Dims]:

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from prune_env.groups.tracing.labels import PICKED as PICKED
 from prune_env.groups.tracing.labels import Dim, Dims, Ledger
 
 Arguments = dict[str, Any]
 
-PICKED = "its channels are picked by number"
 RANKED = "its channels are compared with each other"
 
 

@@ -1,0 +1,84 @@
+"""Find out by proofs which options hold where a dimension may lose whole parts or equal shares of them.
+
+Whole parts are tried first. Where that leaves groups locked, the other options are tried for what is connected with
+them, and each connected set keeps the option that frees most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from prune_env.groups.tracing.equivalence import Classes
+from prune_env.groups.tracing.propagation import named_tensors
+from prune_env.groups.tracing.shares import OPTIONS, Option
+from prune_env.groups.types import Group
+
+Options = Mapping[int, Option]
+Described = Callable[[Options], tuple[Classes, list[Group]]]
+"""The groups that options lead to, not proved yet."""
+Proved = Callable[[Sequence[Group]], list[Group]]
+"""The same groups, of which those that fail are locked."""
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """Groups under some options.
+
+    Attributes:
+        free: Connected sets in which there was a choice, and their options.
+        freed: Elements of tensors that prunable groups of a connected set lie in, by number.
+        locked: Connected sets of which a group is locked.
+    """
+
+    groups: list[Group]
+    free: dict[int, tuple[Option, ...]]
+    freed: dict[int, float]
+    locked: set[int]
+
+    @classmethod
+    def of(cls, model: nn.Module, classes: Classes, groups: list[Group]) -> _Attempt:
+        tensors = dict(named_tensors(model))
+        freed: dict[int, float] = {}
+        locked: set[int] = set()
+        for group in groups:
+            connected = classes.connected(group)
+            if group.kind == "locked":
+                locked |= connected
+                continue
+            size = sum(
+                tensors[s.tensor].numel() * s.positions.size / tensors[s.tensor].shape[s.dim] for s in group.slices
+            )
+            for i in connected:
+                freed[i] = freed.get(i, 0.0) + size
+        return cls(groups, classes.free, freed, locked)
+
+
+def best_options(model: nn.Module, described: Described, proved: Proved) -> list[Group]:
+    """The groups under the options that free most, all of them proved together."""
+    taken: dict[int, Option] = {}
+    classes, groups = described(taken)
+    first = last = _Attempt.of(model, classes, proved(groups))
+    freed, still_locked = dict(first.freed), set(first.locked)
+    for option in OPTIONS[1:]:
+        trial = {i: option for i, options in first.free.items() if i in still_locked and option in options}
+        classes, groups = described(taken | trial)
+        hoped = _Attempt.of(model, classes, groups)
+        trial = {i: option for i in trial if hoped.freed.get(i, 0.0) > freed.get(i, 0.0)}
+        if not trial:
+            continue
+        classes, groups = described(taken | trial)
+        last = _Attempt.of(model, classes, proved(groups))
+        better = {i for i in trial if last.freed.get(i, 0.0) > freed.get(i, 0.0)}
+        for i in better:
+            taken[i], freed[i] = option, last.freed[i]
+        still_locked -= better - last.locked
+        if better != trial.keys():
+            last = first if not taken else _Attempt.of(model, *_proved(described(taken), proved))
+    return last.groups
+
+
+def _proved(found: tuple[Classes, list[Group]], proved: Proved) -> tuple[Classes, list[Group]]:
+    return found[0], proved(found[1])
