@@ -128,7 +128,7 @@ def pretrain(
         options: Options of the target, e.g. task=cartpole-swingup obs=pixels.
     """
     from prune_env.benchmark.dense_curves import plot_dense_training
-    from prune_env.benchmark.plots import save_figure
+    from prune_env.benchmark.plot_style import save_figure
     from prune_env.dense import CheckpointSpec, Pool
     from prune_env.dense.checkpoints import training_history
     from prune_env.dense.pretrain import pretrain as pretrain_all

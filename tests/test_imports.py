@@ -16,6 +16,7 @@ LAYERS = [
         "prune_env.validation",
         "prune_env.open_sets",
         "prune_env.isolation",
+        "prune_env.markup",
     ],
     ["prune_env.groups", "prune_env.targets"],
     ["prune_env.importance"],

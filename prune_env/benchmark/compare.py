@@ -1,4 +1,4 @@
-"""The competition: policies x networks x budgets x seeds, on equal terms, into records."""
+"""Benchmark policies: each on the same networks, budgets and seeds, one record for each."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from prune_env.benchmark.agent_training import AgentTraining, add_trainings
 from prune_env.benchmark.policies import Policy, find_policy, make_policy, policy_title
-from prune_env.benchmark.records import FILE_NAME, Failure, Key, Result, append, finished_keys
+from prune_env.benchmark.records_file import FILE_NAME, append, finished_keys
+from prune_env.benchmark.result import Failure, Key, Result
 from prune_env.benchmark.rollout import begin, rollout
 from prune_env.benchmark.run import Run
 from prune_env.dense import identify
@@ -32,8 +34,8 @@ BUDGETS = (0.3, 0.5, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
-class _Competition:
-    """What is the same for every contest; JSON, so that it can be sent to another process."""
+class _Setting:
+    """What is the same for every job; JSON, so that it can be sent to another process."""
 
     env_id: str
     env_options: str
@@ -41,7 +43,7 @@ class _Competition:
     split: str
 
     def hash(self, pool: Pool) -> str:
-        """Of what decides the numbers, however many networks, budgets and seeds there are."""
+        """Hash of everything that decides the numbers, except policies, networks, budgets and seeds."""
         return config_hash(
             {
                 "env": self.env_id,
@@ -54,10 +56,10 @@ class _Competition:
 
 
 @dataclass(frozen=True)
-class _Contest:
+class _Job:
     """One policy on one network, at all budgets and seeds that are not in the records yet."""
 
-    competition: _Competition
+    setting: _Setting
     policy: str
     network: int
     label: str
@@ -82,10 +84,11 @@ def compare(
 ) -> Run:
     """Let policies prune the same networks to the same budgets, and return the run with all its records.
 
-    Every policy meets the same dense checkpoints, batches, repair, fine-tuning and scoring; privileged ones are marked
-    and their trials counted. Records are appended to `out`/records.jsonl as they come: a run that was killed goes on
-    where it was, a policy that raises leaves a visible failure, which the next run tries again. On dense networks that
-    are made otherwise by now, all is played again; the old records stay in the file, and tables leave them out.
+    Every policy gets the same dense checkpoints, batches, repair, fine-tuning and scoring; privileged ones are marked
+    and their trial cuts counted. Records are appended to `out`/records.jsonl as they come: an interrupted run resumes
+    where it was, and a policy that raises leaves a failure on record, which the next run tries again. When the recipe
+    of the dense networks has changed, everything is repeated; the old records stay in the file, and tables leave them
+    out. How saved agents were trained is kept in `out`/agents.json.
 
     Args:
         policies: Names of policies or paths of saved ones.
@@ -99,24 +102,23 @@ def compare(
         jobs: Processes; with more than one, call this under `if __name__ == "__main__":`.
 
     Raises:
-        ValueError: If a policy, a budget or an argument of the environment is unknown or out of range; nothing has run
-            by then.
+        ValueError: If a policy, a budget or an argument of the environment is unknown or out of range, or the records
+            of an earlier run are damaged; nothing has run by then.
     """
     given = dict(env_options or {})
     if taken := sorted({"pool", "split"} & set(given)):
         raise ValueError(f"{', '.join(taken)} cannot be set in env_options: say networks=... and split=... instead")
     options = canonical_json(given)
-    competition = _Competition(env, options, networks, split)
-    contests = _plan(competition, list(policies), [float(b) for b in budgets], seeds, Path(out) / FILE_NAME)
-    prepare([_environment(competition).pool], jobs)
-    for _ in map_unordered(_play, contests, jobs, "contests"):
+    setting = _Setting(env, options, networks, split)
+    planned = _plan(setting, list(policies), [float(b) for b in budgets], seeds, Path(out) / FILE_NAME)
+    prepare([_environment(setting).pool], jobs)
+    add_trainings(Path(out), _trainings(setting, policies))
+    for _ in map_unordered(_run, planned, jobs, "policies on networks"):
         pass
     return Run.read(out)
 
 
-def _plan(
-    competition: _Competition, policies: list[str], budgets: list[float], seeds: int, path: Path
-) -> list[_Contest]:
+def _plan(setting: _Setting, policies: list[str], budgets: list[float], seeds: int, path: Path) -> list[_Job]:
     factories = [find_policy(name) for name in policies]  # unknown names end here, before anything has run
     titles = [policy_title(name) for name in policies]
     doubled = {title for title in titles if titles.count(title) > 1}
@@ -127,12 +129,12 @@ def _plan(
             raise ValueError(f"a budget is a sparsity in (0, 1); got {budget}")
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}")
-    env = _environment(competition)
+    env = _environment(setting)
     for factory in factories:
         factory(env)  # and policies that do not fit the environment here
     finished = {title: finished_keys(path, _fingerprint(name)) for name, title in zip(policies, titles, strict=True)}
-    configuration = competition.hash(env.pool)
-    contests = []
+    configuration = setting.hash(env.pool)
+    planned = []
     for network, ((label, stratum), (spec, _)) in enumerate(zip(env.labels, env.pool.specs(), strict=True)):
         dense = identify(spec)
         for name, title in zip(policies, titles, strict=True):
@@ -143,33 +145,50 @@ def _plan(
                 if Key(title, label, budget, seed, configuration, dense) not in finished[title]
             )
             if todo:
-                contests.append(_Contest(competition, name, network, label, stratum, configuration, dense, todo, path))
-    return contests
+                planned.append(_Job(setting, name, network, label, stratum, configuration, dense, todo, path))
+    return planned
 
 
-def _play(contest: _Contest) -> None:
-    """Play one contest and append its records."""
-    env = _environment(contest.competition)
-    for budget, seed in contest.todo:
+def _trainings(setting: _Setting, policies: Sequence[str]) -> dict[str, AgentTraining]:
+    """How the saved policies were trained, by title."""
+    found = {policy_title(name): _training(make_policy(name, _environment(setting))) for name in policies}
+    return {title: training for title, training in found.items() if training is not None}
+
+
+def _training(policy: Policy) -> AgentTraining | None:
+    training = getattr(policy, "training", None)
+    return training if isinstance(training, AgentTraining) else None
+
+
+def _run(job: _Job) -> None:
+    """Do one job and append its records."""
+    env = _environment(job.setting)
+    for budget, seed in job.todo:
         common: dict[str, Any] = {
-            "policy": policy_title(contest.policy),
-            "env": contest.competition.env_id,
-            "network": contest.label,
-            "stratum": contest.stratum,
+            "policy": policy_title(job.policy),
+            "env": job.setting.env_id,
+            "network": job.label,
+            "stratum": job.stratum,
             "budget": budget,
+            "budget_unit": env.config.budget_unit,
             "seed": seed,
-            "config_hash": contest.config_hash,
-            "dense": contest.dense,
-            "versions": made_with() | _fingerprint(contest.policy),
+            "config_hash": job.config_hash,
+            "dense": job.dense,
+            "versions": made_with() | _fingerprint(job.policy),
             "hardware": f"{cores()} cores, {platform.system()} {platform.release()}",
         }
         try:
-            policy = make_policy(contest.policy, env)
-            common |= {"privileged": policy.privileged, "learned": policy.learned}
-            record: Result | Failure = Result(**common, **_prune(env, policy, contest.network, budget, seed))
+            policy = make_policy(job.policy, env)
+            training = _training(policy)
+            common |= {
+                "privileged": policy.privileged,
+                "learned": policy.learned,
+                "agent": training.agent if training else "",
+            }
+            record: Result | Failure = Result(**common, **_prune(env, policy, job.network, budget, seed))
         except Exception as error:  # a failing policy is a record, and the others go on
             record = Failure(**common, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-        append(contest.path, record)
+        append(job.path, record)
 
 
 def _prune(env: PruningEnv, policy: Policy, network: int, budget: float, seed: int) -> dict[str, Any]:
@@ -186,24 +205,21 @@ def _prune(env: PruningEnv, policy: Policy, network: int, budget: float, seed: i
         "retained": terms["retained"],
         "retained_test": retained,
         "score_test": floor + retained * (dense - floor) if retained > -1 else None,
-        "sparsity": terms["sparsity"],
-        "sparsity_macs": terms["sparsity_macs"],
+        "sparsities": dict(info["sparsities"]),
         "collapsed": bool(info["collapsed"]),
-        "evaluations": env.episode.trial_cuts,
+        "trial_cuts": env.episode.trial_cuts,
         "ratios": dict(zip(env.group_names, (1.0 - info["channels"] / dense_widths).tolist(), strict=True)),
         "wall_s": time.perf_counter() - started,
     }
 
 
 @lru_cache(maxsize=1)
-def _environment(competition: _Competition) -> PruningEnv:
-    """The environment of a competition, kept by each process, with the networks that it has loaded."""
+def _environment(setting: _Setting) -> PruningEnv:
+    """The environment of a setting, kept by each process, with the networks that it has loaded."""
     import json
 
-    options = {"budget": 0.5, **json.loads(competition.env_options)}
-    env = gym.make(
-        competition.env_id, disable_env_checker=True, pool=competition.networks, split=competition.split, **options
-    )
+    options = {"budget": 0.5, **json.loads(setting.env_options)}
+    env = gym.make(setting.env_id, disable_env_checker=True, pool=setting.networks, split=setting.split, **options)
     return env.unwrapped  # type: ignore[return-value]
 
 

@@ -16,10 +16,13 @@ from prune_env.open_sets import add, split_options, unknown
 
 
 class Policy(Protocol):
-    """Everything that prunes. Privileged ones also have `attach(view)`, random ones `seed(seed)`.
+    """What chooses pruning ratios, with the `predict` of a Stable-Baselines3 model.
+
+    Privileged policies also have `attach(view)`, which is called before every action; random ones `seed(seed)`; learned
+    ones may have `training`, an `AgentTraining`, which the report shows.
 
     Attributes:
-        privileged: Whether it sees or tries the network behind the observation.
+        privileged: Whether it sees the network behind the observation or scores trial cuts on it.
         learned: Whether it was trained.
     """
 

@@ -1,4 +1,4 @@
-"""Roll out a policy: one rule for benchmarks, videos and studies."""
+"""Roll out a policy for one episode, the same way in benchmarks, videos and studies."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def begin(env: PruningEnv, policy: Policy, network: int, budget: float, seed: in
     A reference such as no pruning is run without a budget, which would otherwise be met for it.
 
     Args:
-        env: Where it prunes.
-        policy: Who prunes; one that draws is seeded.
+        env: The environment.
+        policy: The policy; a random one is seeded.
         network: Index of the dense network in the pool.
         budget: Sparsity to prune to.
         seed: Of the episode's batches, and of the policy.

@@ -1,4 +1,4 @@
-"""A network at its task before and after pruning, as a moving picture."""
+"""Video of a network at its task, before and after pruning."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from prune_env.benchmark.policies import make_policy, policy_title
 from prune_env.benchmark.rollout import begin, rollout
 from prune_env.envs import PruningEnv
+from prune_env.markup import terminal_text
 from prune_env.parallel import one_thread
 
 _POOL = 12  # as in a benchmark, so that its networks are found by their numbers
@@ -31,7 +32,7 @@ def video(
     milliseconds: int = 120,
     env_options: dict[str, Any] | None = None,
 ) -> Path:
-    """Prune one held-out network and video it at its test task: dense above, pruned below; returns the GIF's path.
+    """Prune one held-out network and record it at its test task: dense above, pruned below; returns the GIF's path.
 
     Args:
         policy: Name of a policy or path of a saved one.
@@ -45,15 +46,15 @@ def video(
 
     Raises:
         ValueError: If the policy is unknown.
-        NotImplementedError: If the target has nothing to look at.
+        NotImplementedError: If the target records no video.
     """
     options = {"rounds": 1, "split": "held_out", "pool": max(_POOL, network + 1), **(env_options or {})}
     made: PruningEnv = gym.make(env, budget=budget, **options).unwrapped  # type: ignore[assignment]
     agent = make_policy(policy, made)
     observation = begin(made, agent, network, budget, seed)
-    before = _caption(made, "dense"), _film(made)
+    before = _caption(made, "dense"), _frames(made)
     rollout(made, agent, observation)
-    after = _caption(made, f"pruned by {policy_title(policy)}"), _film(made)
+    after = _caption(made, f"pruned by {terminal_text(policy_title(policy))}"), _frames(made)
     pictures = [_stack((before[0], above), (after[0], below)) for above, below in zip(before[1], after[1], strict=True)]
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ def video(
     return path
 
 
-def _film(env: PruningEnv) -> list[npt.NDArray[np.uint8]]:
+def _frames(env: PruningEnv) -> list[npt.NDArray[np.uint8]]:
     train_state = env.network.train_state
     return train_state.target.video(train_state.model, "test")
 

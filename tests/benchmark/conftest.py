@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from prune_env.benchmark.records import Failure, Records, Result
+from prune_env.benchmark.records import Records
+from prune_env.benchmark.result import Failure, Result
 
 
 def result(policy="fisher", latent=6, network=0, budget=0.5, seed=0, retained=0.4, **changes):
@@ -16,15 +17,14 @@ def result(policy="fisher", latent=6, network=0, budget=0.5, seed=0, retained=0.
         "budget": budget,
         "seed": seed,
         "config_hash": "ab12",
-        "versions": {"prune_env": "0.1.0"},
+        "versions": {"prune_env": "0.2.0"},
         "hardware": "a machine",
         "retained": retained,
         "retained_test": retained,
         "score_test": -0.02,
-        "sparsity": budget,
-        "sparsity_macs": budget - 0.01,
+        "sparsities": {"parameters": budget, "macs": budget - 0.01},
         "collapsed": False,
-        "evaluations": 0,
+        "trial_cuts": 0,
         "ratios": {"encoder.0": 0.5 * budget, "latent": 0.25},
         "wall_s": 0.5,
     }
@@ -46,7 +46,7 @@ def failure(policy="fisher", latent=6, network=0, budget=0.5, seed=0, **changes)
     return Failure(**(fields | changes))
 
 
-def competition(levels: dict[str, float], **of_policy: dict) -> Iterator[Result]:
+def results(levels: dict[str, float], **of_policy: dict) -> Iterator[Result]:
     """Each policy's retained score at sparsity 0.5 is its level, plus what a network adds; 0.2 less at 0.9."""
     for policy, level in levels.items():
         for latent in (6, 12):
@@ -67,18 +67,18 @@ def make_failure() -> Callable[..., Failure]:
 
 
 @pytest.fixture(scope="session")
-def make_competition() -> Callable[..., Iterator[Result]]:
-    return competition
+def make_results() -> Callable[..., Iterator[Result]]:
+    return results
 
 
 @pytest.fixture(scope="session")
 def duel() -> Records:
     """An agent at 0.6, two plain heuristics, a privileged policy, and one that does not prune."""
     return Records(
-        competition(
-            {"ppo": 0.6, "fisher": 0.4, "random": -1.2, "search": 0.5, "none": 1.0},
+        results(
+            {"ppo": 0.6, "fisher": 0.4, "random": -0.7, "search": 0.5, "none": 1.0},
             ppo={"learned": True},
-            search={"privileged": True, "evaluations": 48},
-            none={"sparsity": 0.0, "sparsity_macs": 0.0},
+            search={"privileged": True, "trial_cuts": 48},
+            none={"sparsities": {"parameters": 0.0, "macs": 0.0}},
         )
     )

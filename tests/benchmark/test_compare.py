@@ -1,4 +1,4 @@
-"""The competition: equal terms for all, one record for each contest, failures seen, and runs that go on."""
+"""Benchmarks: equal terms for all policies, one record for each cut, failures on record, and runs that resume."""
 
 import math
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from prune_env.agents import EnvFactory, save_agent
 from prune_env.agents.policies import GroupPolicy
 from prune_env.baselines import Random, RandomSearch, Uniform
 from prune_env.benchmark import Failure, Result, Run, compare, policies, register_policy
-from prune_env.benchmark.records import read
+from prune_env.benchmark.records_file import read
 from prune_env.dense import checkpoints
 from prune_env.targets.autoencoder import Autoencoder
 
@@ -22,7 +22,7 @@ comparison = import_module("prune_env.benchmark.compare")  # the package gives t
 
 OPTIONS = {"rounds": 1, "steps_per_round": 2, "hidden_layers": 1, "learning_rate": 0.01, "dense_steps": 60}
 ENV_ID = "PruneEnv/Autoencoder-v0"
-CONTEST = {"env_options": OPTIONS, "budgets": (0.3, 0.6), "networks": 2, "seeds": 2}
+SETTING = {"env_options": OPTIONS, "budgets": (0.3, 0.6), "networks": 2, "seeds": 2}
 NAMES = ("none", "uniform", "fisher", "global-l2")
 
 
@@ -39,7 +39,7 @@ def forget(monkeypatch):
 def run(tmp_path_factory):
     """Folder and records of four policies x two budgets x two networks x two seeds."""
     folder = tmp_path_factory.mktemp("duel")
-    return folder, records_of(NAMES, out=folder, **CONTEST)
+    return folder, records_of(NAMES, out=folder, **SETTING)
 
 
 def lines(folder):
@@ -74,7 +74,7 @@ def test_there_is_a_record_for_every_policy_budget_network_and_seed(run):
 def test_budgets_are_met_and_numbers_are_sane(run):
     for r in run[1].results:
         if r.policy != "none":
-            assert r.budget <= r.sparsity < r.budget + 0.05
+            assert r.budget <= r.budget_sparsity < r.budget + 0.05
             assert any(ratio > 0 for ratio in r.ratios.values())
         assert -1 <= r.retained_test <= 1.2 and r.wall_s > 0
         # minus the MSE; a network far below the floor has none worth telling
@@ -85,14 +85,14 @@ def test_budgets_are_met_and_numbers_are_sane(run):
 
 def test_no_pruning_is_run_without_a_budget(run):
     untouched = [r for r in run[1].results if r.policy == "none"]
-    assert all(r.sparsity == 0 and set(r.ratios.values()) == {0.0} and not r.collapsed for r in untouched)
+    assert all(r.budget_sparsity == 0 and set(r.ratios.values()) == {0.0} and not r.collapsed for r in untouched)
     assert min(r.retained for r in untouched) > 0.9
 
 
 def test_privileged_policies_are_marked_and_their_trials_counted(tmp_path):
     register_policy("search-3", lambda env: RandomSearch(env, evaluations=3))
-    records = records_of(["uniform", "search-3"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1})
-    assert {r.policy: (r.privileged, r.learned, r.evaluations) for r in records.results} == {
+    records = records_of(["uniform", "search-3"], out=tmp_path, **{**SETTING, "networks": 1, "seeds": 1})
+    assert {r.policy: (r.privileged, r.learned, r.trial_cuts) for r in records.results} == {
         "uniform": (False, False, 0),
         "search-3": (True, False, 3),
     }
@@ -104,7 +104,7 @@ def test_two_copies_of_a_policy_get_identical_results(tmp_path, policy, argument
     other = type("Copied", (policy,), {})
     register_policy("a", lambda env: policy(env, **arguments))
     register_policy("b", lambda env: other(env, **arguments))
-    records = records_of(["a", "b"], out=tmp_path, **CONTEST)
+    records = records_of(["a", "b"], out=tmp_path, **SETTING)
     found = numbers(records)
     ours = {key[1:]: value for key, value in found.items() if key[0] == "a"}
     theirs = {key[1:]: value for key, value in found.items() if key[0] == "b"}
@@ -113,7 +113,7 @@ def test_two_copies_of_a_policy_get_identical_results(tmp_path, policy, argument
 
 
 def test_what_a_policy_gets_does_not_depend_on_who_competes(run, tmp_path):
-    alone = numbers(records_of(["random-search", "uniform"], out=tmp_path, **{**CONTEST, "networks": 2, "seeds": 1}))
+    alone = numbers(records_of(["random-search", "uniform"], out=tmp_path, **{**SETTING, "networks": 2, "seeds": 1}))
     together = numbers(run[1])
     shared = [key for key in alone if key[0] == "uniform"]
     assert len(shared) == 4
@@ -122,11 +122,11 @@ def test_what_a_policy_gets_does_not_depend_on_who_competes(run, tmp_path):
 
 def test_the_same_arguments_give_the_same_records(run, tmp_path):
     comparison._environment.cache_clear()  # networks are loaded anew
-    assert numbers(records_of(NAMES, out=tmp_path, **CONTEST)) == numbers(run[1])
+    assert numbers(records_of(NAMES, out=tmp_path, **SETTING)) == numbers(run[1])
 
 
 def test_two_processes_give_the_same_records(run, tmp_path):
-    assert numbers(records_of(NAMES, out=tmp_path, jobs=2, **CONTEST)) == numbers(run[1])
+    assert numbers(records_of(NAMES, out=tmp_path, jobs=2, **SETTING)) == numbers(run[1])
 
 
 # ---------------------------------------------------------------------- going on
@@ -134,26 +134,26 @@ def test_what_is_done_is_not_repeated(run, monkeypatch):
     folder, records = run
     before = lines(folder)
     monkeypatch.setattr(PruningEnv, "step", lambda *args: pytest.fail("an episode was played"))
-    again = records_of(NAMES, out=folder, **CONTEST)
+    again = records_of(NAMES, out=folder, **SETTING)
     assert lines(folder) == before and numbers(again) == numbers(records)
 
 
 def test_only_what_is_missing_is_played(run, tmp_path):
     (tmp_path / "records.jsonl").write_text("\n".join(lines(run[0])[:11]) + "\n")
-    records = records_of(NAMES, out=tmp_path, **CONTEST)
+    records = records_of(NAMES, out=tmp_path, **SETTING)
     assert len(lines(tmp_path)) == 32 and lines(tmp_path)[:11] == lines(run[0])[:11]
     assert numbers(records) == numbers(run[1])
 
 
 def test_another_configuration_is_played_beside_the_first(tmp_path):
-    small = {**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5,)}
+    small = {**SETTING, "networks": 1, "seeds": 1, "budgets": (0.5,)}
     records_of(["uniform"], out=tmp_path, **small)
     records = records_of(["uniform"], out=tmp_path, **{**small, "env_options": {**OPTIONS, "steps_per_round": 1}})
     assert len(records.results) == 2 and len({r.config_hash for r in records.results}) == 2
 
 
 def test_another_recipe_of_the_dense_networks_is_played_anew(tmp_path, monkeypatch):
-    small = {**CONTEST, "networks": 3, "seeds": 1, "budgets": (0.5,)}
+    small = {**SETTING, "networks": 3, "seeds": 1, "budgets": (0.5,)}
     records_of(["uniform"], out=tmp_path, **small)
     (before,) = [value for value in Autoencoder.__init__.__defaults__ if value == 3e-4]
     defaults = tuple(1e-3 if value == before else value for value in Autoencoder.__init__.__defaults__)
@@ -171,7 +171,7 @@ def test_another_recipe_of_the_dense_networks_is_played_anew(tmp_path, monkeypat
 
 
 def test_one_shipped_network_that_was_replaced_is_played_anew(tmp_path, monkeypatch):
-    small = {**CONTEST, "networks": 2, "seeds": 1, "budgets": (0.5,)}
+    small = {**SETTING, "networks": 2, "seeds": 1, "budgets": (0.5,)}
     records_of(["uniform"], out=tmp_path, **small)
     monkeypatch.setattr(
         comparison, "identify", lambda spec: "another" if spec.seed == 10_001 else checkpoints.identify(spec)
@@ -187,7 +187,7 @@ def test_one_shipped_network_that_was_replaced_is_played_anew(tmp_path, monkeypa
 
 
 def test_another_model_at_the_same_path_is_played_again(tmp_path):
-    small = {**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5,)}
+    small = {**SETTING, "networks": 1, "seeds": 1, "budgets": (0.5,)}
     env, folder = PruningEnv("autoencoder", budget=0.5, **OPTIONS), tmp_path / "ppo"
     venv = DummyVecEnv([EnvFactory(ENV_ID, {"budget": 0.5, **OPTIONS})])
     found = []
@@ -219,18 +219,18 @@ class Moody(Uniform):
 def test_a_policy_that_raises_is_a_record_and_is_tried_again(run, tmp_path, monkeypatch):
     monkeypatch.setattr(Moody, "healthy", False)
     register_policy("moody", Moody)
-    records = records_of(["moody", "uniform"], out=tmp_path, **CONTEST)
+    records = records_of(["moody", "uniform"], out=tmp_path, **SETTING)
     assert {(r.policy, r.budget) for r in records.failures} == {("moody", 0.3)} and len(records.failures) == 4
     assert {(r.policy, r.budget) for r in records.results} == {("moody", 0.6), ("uniform", 0.3), ("uniform", 0.6)}
     failure = records.failures[0]
     assert failure.error == "ArithmeticError: not today" and "in predict" in failure.traceback
     assert numbers(records).items() >= {k: v for k, v in numbers(run[1]).items() if k[0] == "uniform"}.items()
 
-    again = records_of(["moody", "uniform"], out=tmp_path, **CONTEST)
+    again = records_of(["moody", "uniform"], out=tmp_path, **SETTING)
     assert len(again.failures) == 4 and len(lines(tmp_path)) == 16 + 4
 
     monkeypatch.setattr(Moody, "healthy", True)
-    healed = records_of(["moody", "uniform"], out=tmp_path, **CONTEST)
+    healed = records_of(["moody", "uniform"], out=tmp_path, **SETTING)
     assert not healed.failures and len(healed.results) == 16 and len(lines(tmp_path)) == 16 + 4 + 4
     kinds = [type(record) for record in read(tmp_path / "records.jsonl") if record.policy == "moody"]
     assert kinds.count(Failure) == 8 and kinds[-4:] == [Result] * 4
@@ -243,13 +243,13 @@ def test_an_answer_that_the_environment_refuses_is_a_failure(tmp_path, answer):
             return answer, state
 
     register_policy("broken", Broken)
-    records = records_of(["broken"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5,)})
+    records = records_of(["broken"], out=tmp_path, **{**SETTING, "networks": 1, "seeds": 1, "budgets": (0.5,)})
     assert len(records.failures) == 1 and not records.results
     assert records.failures[0].error.startswith(("ValueError: ", "TypeError: "))
 
 
 def test_a_budget_out_of_reach_is_a_failure_that_says_so(tmp_path):
-    records = records_of(["uniform"], out=tmp_path, **{**CONTEST, "networks": 1, "seeds": 1, "budgets": (0.5, 0.9999)})
+    records = records_of(["uniform"], out=tmp_path, **{**SETTING, "networks": 1, "seeds": 1, "budgets": (0.5, 0.9999)})
     assert [r.budget for r in records.results] == [0.5]
     assert "budget 0.9999 cannot be reached" in records.failures[0].error
 
@@ -270,9 +270,9 @@ def test_a_budget_out_of_reach_is_a_failure_that_says_so(tmp_path):
     ],
 )
 def test_mistakes_in_names_and_budgets_are_found_before_anything_runs(tmp_path, monkeypatch, names, changes, message):
-    monkeypatch.setattr(comparison, "_environment", lambda competition: pytest.fail("something ran"))
+    monkeypatch.setattr(comparison, "_environment", lambda setting: pytest.fail("something ran"))
     with pytest.raises(ValueError, match=message):
-        records_of(names, out=tmp_path / "run", **{**CONTEST, **changes})
+        records_of(names, out=tmp_path / "run", **{**SETTING, **changes})
     assert not (tmp_path / "run").exists()
 
 
@@ -289,5 +289,5 @@ def test_mistakes_in_names_and_budgets_are_found_before_anything_runs(tmp_path, 
 def test_what_does_not_fit_the_environment_is_found_before_any_episode(tmp_path, monkeypatch, names, changes, message):
     monkeypatch.setattr(PruningEnv, "step", lambda *args: pytest.fail("an episode was played"))
     with pytest.raises(ValueError, match=message):
-        records_of(names, out=tmp_path / "run", **{**CONTEST, **changes})
+        records_of(names, out=tmp_path / "run", **{**SETTING, **changes})
     assert not (tmp_path / "run").exists()

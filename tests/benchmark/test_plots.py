@@ -1,35 +1,34 @@
-"""The pictures: what is drawn, and that words do not lie on each other."""
+"""The pictures: what is drawn, and that it can be read: no words overlap, nothing is clipped."""
 
 import itertools
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from prune_env.benchmark.plots import (
-    LOWEST_SHOWN,
-    mean_ratios,
-    plot_areas,
-    plot_learning_curve,
-    plot_profile,
-    plot_ratios,
-    plot_retained,
-    save_figure,
-    spread_apart,
-)
+from prune_env.benchmark.agent_training import AgentTraining
+from prune_env.benchmark.leaderboard import rank_policies
+from prune_env.benchmark.plot_ratios import mean_ratios, plot_ratios
+from prune_env.benchmark.plot_scores import plot_areas, plot_profile, plot_retained, spread_apart
+from prune_env.benchmark.plot_style import NARROW_WIDTH, save_figure
+from prune_env.benchmark.plot_training import plot_learning_curve
 from prune_env.benchmark.records import Records
-from prune_env.benchmark.statistics import summarise
+
+NAMES = ("$\\frac{$", "$x$", "<b>&", "[link](x)", "_hidden", "a\nb", "=1+1", "\x1b[31m", "%s", "\\")
 
 
 @pytest.fixture
-def crowd(make_competition):
+def crowd(make_results):
     """Two agents and 18 others, many of them nearly equal, on networks of seven groups."""
     ratios = {"ratios": {f"component_{g}.layer": 0.99 for g in range(7)}}
-    levels = {f"policy_number_{i}": 0.55 - 0.01 * i for i in range(12)} | {f"wreck_{i}": -2.0 - i for i in range(6)}
+    levels = {f"policy_number_{i}": 0.55 - 0.01 * i for i in range(12)} | {
+        f"wreck_{i}": -0.4 - 0.05 * i for i in range(6)
+    }
     kinds = {f"policy_number_{i}": {"privileged": True} | ratios for i in range(0, 12, 3)}
     learned = {"learned": True} | ratios
-    return summarise(Records(make_competition({"ppo": 0.7, "sac": 0.69} | levels, ppo=learned, sac=learned, **kinds)))
+    return rank_policies(Records(make_results({"ppo": 0.7, "sac": 0.69} | levels, ppo=learned, sac=learned, **kinds)))
 
 
 def words(figure):
@@ -53,9 +52,10 @@ def overlapping(figure):
     return [(a, b) for (a, one), (b, other) in pairs if one.shrunk(0.9, 0.75).overlaps(other.shrunk(0.9, 0.75))]
 
 
+@pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("plot", [plot_retained, plot_areas, plot_profile, plot_ratios])
-def test_no_words_overlap_or_leave_the_picture_with_twenty_policies(crowd, plot):
-    figure = plot(crowd)
+def test_no_words_overlap_or_leave_the_picture_with_twenty_policies(crowd, plot, narrow):
+    figure = plot(crowd, narrow)
     assert overlapping(figure) == []
     for text, extent in words(figure):
         assert figure.bbox.padded(1).containsx(extent.x0) and figure.bbox.padded(1).containsx(extent.x1), text
@@ -64,22 +64,55 @@ def test_no_words_overlap_or_leave_the_picture_with_twenty_policies(crowd, plot)
 
 @pytest.mark.parametrize("plot", [plot_retained, plot_areas, plot_profile])
 def test_only_ranked_policies_are_drawn(duel, plot):
-    texts = [text.strip() for text, _ in words(plot(summarise(duel)))]
+    texts = [text.strip() for text, _ in words(plot(rank_policies(duel)))]
     assert {"ppo", "search", "fisher", "random"} <= set(texts)
     assert "none" not in texts
 
 
-def test_scores_far_below_are_drawn_at_the_edge_and_said_to_be(crowd):
-    figure = plot_retained(crowd)
-    axes = figure.axes[0]
-    assert axes.get_ylim()[0] == LOWEST_SHOWN
-    assert min(np.min(line.get_ydata()) for line in axes.lines) == LOWEST_SHOWN
-    assert any("lowest: wreck_5, -7.17" in text for text, _ in words(figure))
+@pytest.mark.parametrize("plot", [plot_retained, plot_areas])
+def test_nothing_is_clipped(crowd, plot):
+    """Neither a mean nor an interval, however low."""
+    axes = plot(crowd).axes[0]
+    (left, right), (bottom, top) = axes.get_xlim(), sorted(axes.get_ylim())
+    worst = min(float(np.min(s.retained.value)) for s in crowd.standings)
+    assert worst < -0.8
+    for line in axes.lines:
+        if line.get_transform() == axes.transData and line.get_linestyle() != "None":
+            assert bottom <= np.nanmin(line.get_ydata()) and np.nanmax(line.get_ydata()) <= top
+            if plot is plot_areas:
+                assert left <= np.nanmin(line.get_xdata()) and np.nanmax(line.get_xdata()) <= right
+    for band in axes.collections:
+        low, high = band.get_datalim(axes.transData).intervaly
+        assert bottom <= low and high <= top
+
+
+@pytest.mark.parametrize("plot", [plot_retained, plot_profile, plot_ratios])
+def test_small_screens_have_pictures_of_their_own(duel, plot):
+    """As wide as a telephone, and with text of at least 10 pixels there; digits in the heat map too."""
+    figure = plot(rank_policies(duel), True)
+    assert figure.get_figwidth() == NARROW_WIDTH
+    assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= 7.5
+
+
+@pytest.mark.parametrize(
+    "name", ["$\\frac{$", "$x$", "<b>&", "[link](x)", "_hidden", "a\nb", "=1+1", "\x1b[31m", "%s", "\\"]
+)
+def test_names_are_drawn_as_they_are(tmp_path, make_results, name):
+    cells = {"ratios": {name: 0.5, "latent": 0.2}}
+    board = rank_policies(Records(make_results({name: 0.5, "uniform": 0.4}, **{name: cells | {"learned": True}})))
+    shown = name.replace("\n", "\\n").replace("\x1b", "\\x1b")
+    for plot in (plot_retained, plot_areas, plot_profile, plot_ratios):
+        for narrow in (False, True):
+            figure = plot(board, narrow)
+            save_figure(figure, tmp_path / "plot")
+            texts = [text.get_text().strip().replace("\\$", "$") for text in figure.findobj(Text)]
+            assert shown in texts, plot
+    ElementTree.parse(tmp_path / "plot.svg")
 
 
 def test_agents_are_thick_and_privileged_policies_dashed(duel):
     lines = {}
-    axes = plot_retained(summarise(duel)).axes[0]
+    axes = plot_retained(rank_policies(duel)).axes[0]
     for line in axes.lines:
         if len(line.get_xdata()) == 2 and line.get_marker() != "None":
             lines[round(float(line.get_ydata()[0]), 2)] = line  # each policy's score at the first sparsity
@@ -107,42 +140,43 @@ def test_mean_ratios_over_networks(make_result):
     np.testing.assert_allclose(ratios, [[[x, x, x], [0.3, 0.25, x]], [[x, x, 0.7], [x, x, x]]])
 
 
-def test_ratios_are_written_into_the_cells(make_competition):
+def test_ratios_are_written_into_the_cells(make_results):
     cells = {"ratios": {"encoder": 0.12, "latent": 0.98}}
-    texts = [text for text, _ in words(plot_ratios(summarise(Records(make_competition({"a": 0.5}, a=cells)))))]
+    texts = [text for text, _ in words(plot_ratios(rank_policies(Records(make_results({"a": 0.5}, a=cells)))))]
     assert texts.count("12") == texts.count("98") == 2  # one panel for each budget
     assert "sparsity 50%" in texts and "sparsity 90%" in texts
 
 
 @pytest.fixture
-def evaluations(tmp_path):
-    path = tmp_path / "evaluations.npz"
-    results = np.tile(np.arange(8.0), (3, 1)) + np.array([[0.0], [1.0], [2.0]])
-    np.savez(path, timesteps=np.array([400, 800, 1200]), results=results, ep_lengths=np.full((3, 8), 4))
-    return path
+def training():
+    """Eight episodes in each of three evaluations, for a seed."""
+
+    def make(seed=0, offset=0.0):
+        returns = [[offset + step + episode for episode in range(8)] for step in range(3)]
+        return AgentTraining(
+            algorithm="ppo", env="E", seed=seed, cuts=1200, evaluated_at=[400, 800, 1200], returns=returns
+        )
+
+    return make
 
 
-def test_learning_curve_counts_networks_and_takes_interquartile_means(evaluations):
-    axes = plot_learning_curve(evaluations).axes[0]
-    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [100, 200, 300])  # 4 rounds an episode
+def test_learning_curves_show_interquartile_means_against_cuts(training):
+    axes = plot_learning_curve([training()]).axes[0]
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [400, 800, 1200])
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [3.5, 4.5, 5.5])
-    assert "networks cut" in axes.get_xlabel()
+    assert "cuts" in axes.get_xlabel()
 
 
-def test_a_learning_curve_that_is_none_names_its_file(tmp_path, evaluations):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        plot_learning_curve(tmp_path / "nowhere.npz")
-    evaluations.write_bytes(evaluations.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"evaluations\.npz is not"):
-        plot_learning_curve(evaluations)
-    np.savez(evaluations, timesteps=np.zeros(0), results=np.zeros((0, 5)), ep_lengths=np.zeros((0, 5)))
-    with pytest.raises(ValueError, match="no evaluation"):
-        plot_learning_curve(evaluations)
+def test_several_seeds_are_thin_lines_and_their_mean_a_thick_one(training):
+    axes = plot_learning_curve([training(0), training(1, offset=1.0)]).axes[0]
+    assert [line.get_linewidth() > 2 for line in axes.lines] == [False, False, True]
+    np.testing.assert_allclose(axes.lines[2].get_ydata(), [4.0, 5.0, 6.0])
+    assert "mean of 2 seeds" in axes.get_ylabel()
 
 
-def test_files_are_whole_and_repeatable(tmp_path, evaluations):
+def test_files_are_whole_and_repeatable(tmp_path, training):
     for folder in ("one", "two"):
-        save_figure(plot_learning_curve(evaluations), tmp_path / folder / "curve")
+        save_figure(plot_learning_curve([training()]), tmp_path / folder / "curve")
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == ["curve.png", "curve.svg"]
     for name in names:
@@ -150,6 +184,6 @@ def test_files_are_whole_and_repeatable(tmp_path, evaluations):
 
 
 def test_one_budget_one_network_one_policy_can_be_drawn(make_result):
-    lonely = summarise(Records([make_result(learned=True)]))
+    lonely = rank_policies(Records([make_result(learned=True)]))
     for plot in (plot_retained, plot_areas, plot_profile, plot_ratios):
         assert overlapping(plot(lonely)) == []

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from prune_env.benchmark.plots import save_figure, styled
+from prune_env.benchmark.plot_style import save_figure, styled
 from prune_env.storage import write_atomically
 from prune_env.studies.core.job_store import Done
 from prune_env.studies.core.study import Claim, Job, Rows, Study, Value

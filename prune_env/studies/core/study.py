@@ -113,7 +113,7 @@ class Study:
         return []
 
     def draw(self, rows: Rows, quick: bool) -> Figure | None:
-        """The figure, drawn in the style of `prune_env.benchmark.plots`."""
+        """The figure, drawn in the style of `prune_env.benchmark.plot_style`."""
         return None
 
     def table(self, rows: Rows, quick: bool) -> str:

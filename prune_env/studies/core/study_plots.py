@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
 
-from prune_env.benchmark.plots import AGENT_COLOURS, OTHER_COLOURS
+from prune_env.benchmark.plot_style import AGENT_COLOURS, OTHER_COLOURS
 from prune_env.studies.core.study import Rows
 from prune_env.studies.importance_shift.ranks import WARM_UP, Array, crossovers, curves, networks
 from prune_env.studies.importance_shift.trajectory import BAYES, COLUMNS, LABELS

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from prune_env.benchmark.statistics import Interval
+from prune_env.benchmark.bootstrap import Interval
 from prune_env.studies.core.correlation import CHANCE, permutation_p
 from prune_env.studies.core.harness import AFTER_CUT, DIGITS, MNIST, PENDULUM, depends_on
 from prune_env.studies.core.intervals import above, entry, over_seeds, unanimous, written

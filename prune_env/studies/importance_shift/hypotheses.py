@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prune_env.benchmark.plots import AGENT_COLOURS, MARKERS
-from prune_env.benchmark.statistics import Interval
+from prune_env.benchmark.bootstrap import Interval
+from prune_env.benchmark.plot_style import AGENT_COLOURS, MARKERS
 from prune_env.studies.core.correlation import CHANCE, permutation_p, rank_correlation
 from prune_env.studies.core.intervals import below, over_seeds, unanimous, written
 from prune_env.studies.core.page import markdown_table

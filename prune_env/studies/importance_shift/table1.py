@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from prune_env.benchmark.plots import AGENT_COLOURS
+from prune_env.benchmark.plot_style import AGENT_COLOURS
 from prune_env.studies.core.page import markdown_table
 from prune_env.studies.core.study import Claim, Job, Rows, Study, Verdict
 from prune_env.studies.importance_shift.networks import autoencoders, trajectory_jobs

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from prune_env.benchmark.statistics import Interval
+from prune_env.benchmark.bootstrap import Interval
 from prune_env.studies.core.harness import DIGITS, PENDULUM, depends_on
 from prune_env.studies.core.intervals import entry, over_seeds, written
 from prune_env.studies.core.page import markdown_table
