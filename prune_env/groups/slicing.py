@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prune_env.groups.tracing.stored import overlapping, place_of, plain_tensors
+from prune_env.groups.tracing.stored import all_plain_tensors, constants, overlapping, place_of
 from prune_env.groups.types import Grouping
 
 Cuts = list[tuple[int, int]]
@@ -153,18 +153,20 @@ def slots_of(module: nn.Module, cuts: dict[str, Cuts], prefix: str = "") -> tupl
                 name = f"{path}.{key}" if path else key
                 new = TensorSlot(name, cuts.get(stem + name, []), isinstance(tensor, nn.Parameter))
                 slots.setdefault(id(tensor), new).holders.append((child, register, key))
+    for name, holder, key in constants(module):
+        if stem + name in cuts:
+            slots[id(holder[key])] = TensorSlot(name, cuts[stem + name], False, [(None, holder, key)])
     in_memory: dict[Any, TensorSlot] = {}
     for slot in slots.values():
         if (place := place_of(slot.tensor)) is not None and (first := in_memory.setdefault(place, slot)) is not slot:
             slot.same_memory, slot.cuts = first, first.cuts
-    for _, child in module.named_modules():
-        for _, holder, key in plain_tensors(child):
-            if isinstance(holder, tuple):  # it cannot be changed
-                continue
-            if (known := slots.get(id(holder[key]))) is not None:
-                known.holders.append((None, holder, key))
-            else:
-                plain.append(PlainSlot(holder, key, in_memory.get(place_of(holder[key]))))
+    for name, holder, key in all_plain_tensors(module):
+        if isinstance(holder, tuple):  # it cannot be changed
+            continue
+        if (known := slots.get(id(holder[key]))) is None:
+            plain.append(PlainSlot(holder, key, in_memory.get(place_of(holder[key]))))
+        elif known.name != name:
+            known.holders.append((None, holder, key))
     shared = overlapping((slot.name, slot.tensor) for slot in slots.values())
     for slot in slots.values():
         slot.overlaps = slot.name in shared

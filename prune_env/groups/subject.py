@@ -14,7 +14,7 @@ from torch import Tensor
 
 from prune_env.groups.comparison import differs
 from prune_env.groups.tracing.depth import Depth
-from prune_env.groups.tracing.propagation import Propagation
+from prune_env.groups.tracing.propagation import Propagation, named_tensors
 from prune_env.groups.tracing.randomize import Runner
 from prune_env.groups.types import Group
 
@@ -60,8 +60,8 @@ class Subject:
         return self.run.precise
 
     def tensors(self) -> dict[str, Tensor]:
-        """Parameters and buffers by name."""
-        return dict([*self.run.model.named_parameters(), *self.run.model.named_buffers()])
+        """Parameters, buffers and constants by name."""
+        return dict(named_tensors(self.run.model))
 
     def same_outputs(self, one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
         """Whether two runs return the same, element by element."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from prune_env.groups.layer_attributes import recomputer, refresher
 from prune_env.groups.optimizers import StateLayout, with_inner
 from prune_env.groups.slicing import PlainSlot, Positions, TensorSlot, select, slots_of
-from prune_env.groups.tracing.stored import place_of
+from prune_env.groups.tracing.stored import constants, place_of
 from prune_env.groups.types import Grouping
 
 State = dict[str, Any]
@@ -88,6 +88,7 @@ class Surgeon:
         self._group_of = torch.repeat_interleave(torch.arange(len(grouping)), widths)
         self.present = torch.arange(self._channels)
         tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+        tensors += [(name, holder[key]) for name, holder, key in constants(model)]
         self._positions = Positions(grouping, {name: tensor.shape for name, tensor in tensors})
         self._slots, self._plain = slots_of(model, self._positions.cuts)
         _check_memory(self._slots)

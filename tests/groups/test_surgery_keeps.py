@@ -256,14 +256,30 @@ def test_a_list_of_parameters_holds_the_new_ones() -> None:
 
 
 # ---------------------------------------------------------------- tensors that are no parameters
-@pytest.mark.parametrize("keep", [lambda t: t, lambda t: [t], lambda t: (t,), lambda t: {"k": t}])
-def test_plain_tensors_of_a_width_lock_its_group(keep: Any) -> None:
-    class Plain(Two):
-        def forward(self, x: Tensor) -> Tensor:
-            scale = self.scale
-            scale = scale if isinstance(scale, Tensor) else next(iter(getattr(scale, "values", lambda: scale)()))
-            return self.b(self.a(x) * scale)
+class Plain(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.scale
+        scale = scale if isinstance(scale, Tensor) else next(iter(getattr(scale, "values", lambda: scale)()))
+        return self.b(self.a(x) * scale)
 
+
+def test_a_constant_attribute_is_cut_and_comes_back() -> None:
+    scale = torch.arange(6.0)
+    model = Plain(lambda m: (setattr(m, "scale", scale), setattr(m, "also", scale)))
+    surgeon = surgeon_of(model)
+    snapshot = surgeon.snapshot()
+    for _ in range(2):
+        surgeon.cut(KEEP)
+        assert model.scale.tolist() == scale[KEEP].tolist()
+        assert model.also is model.scale
+        assert model(X).shape == (2, 3)
+        surgeon.restore(snapshot)
+        assert torch.equal(model.scale, scale)
+        assert model.also is model.scale
+
+
+@pytest.mark.parametrize("keep", [lambda t: [t], lambda t: (t,), lambda t: {"k": t}, lambda t: t.requires_grad_()])
+def test_plain_tensors_of_a_width_lock_its_group(keep: Any) -> None:
     model = Plain(lambda m: setattr(m, "scale", keep(torch.arange(6.0))))
     grouping = grouping_of(model)
     assert len(grouping) == 0

@@ -139,6 +139,8 @@ class Comparison:
     def entries(self, group: Group, stays: np.ndarray, goes: np.ndarray, how: str) -> Iterator[None]:
         """The dense network with other entries for the channels that go, while the context lasts."""
         named = {**dict(self.model.named_parameters(remove_duplicate=False)), **dict(self.model.named_buffers())}
+        for path, module in self.model.named_modules():  # constants among the attributes
+            named.update({f"{path}.{k}".lstrip("."): t for k, t in vars(module).items() if isinstance(t, Tensor)})
         before = {s.tensor: named[s.tensor].detach().clone() for s in group.slices}
         done = set()
         with torch.no_grad():

@@ -144,7 +144,7 @@ class Classes:
     def _unexplained(self, explained: set[str]) -> Iterator[Group]:
         """Weights that no operator with a rule has used."""
         for name, dim in self.slots:
-            if dim == 0 and name not in explained and len(self.dense.seeds[name]) > 1:
+            if dim == 0 and name not in explained | self.dense.constants and len(self.dense.seeds[name]) > 1:
                 positions = np.arange(len(self._labels(name, dim)))[:, None]
                 reason = self.locked(self.of(name, dim)) or _UNREACHED
                 layer = layer_of(name)

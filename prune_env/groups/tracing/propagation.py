@@ -24,13 +24,16 @@ from prune_env.groups.tracing.depth import Depth, counted_depth
 from prune_env.groups.tracing.labels import Dim, Dims, Ledger, size_of
 from prune_env.groups.tracing.operators import moves_only, rule_of
 from prune_env.groups.tracing.probing import can_be_probed, probe, results_of
-from prune_env.groups.tracing.stored import all_plain_tensors, overlapping, place_of
+from prune_env.groups.tracing.stored import all_plain_tensors, constants, overlapping, place_of
 
 Trace = Callable[[nn.Module], Any]
 
 EXTERNAL = "it is tied to an external input of the network"
 OUTPUT = "it is an output of the network"
-PLAIN = "it is tied to {}, a tensor that is neither a parameter nor a buffer: register it as a buffer"
+PLAIN = (
+    "it is tied to {}, a tensor that is neither a parameter nor a buffer nor a constant attribute of a module: "
+    "register it as a buffer"
+)
 OVERLAPS = "a tensor of it shares a part of its memory with another one"
 
 IGNORED = {"detach."}
@@ -81,6 +84,8 @@ class Propagation(TorchDispatchMode):
         self._weights: set[int] = set()
         self._names: dict[int, str] = {}
         self._plain = {id(holder[key]): name for name, holder, key in all_plain_tensors(model)}
+        self.constants = {name for name, _, _ in constants(model)}
+        """Tensors that are neither parameters nor buffers."""
         self.seeds: dict[str, Dims] = {}
         for name, tensor in named_tensors(model):
             dims = self.seeds[name] = tuple(self.ledger.fresh(n) for n in tensor.shape)
@@ -277,9 +282,10 @@ def _fits(dims: Dims, tensor: Tensor) -> bool:
 
 
 def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers by qualified name, each object once."""
+    """Parameters, buffers and constants among the attributes, by qualified name, each object once."""
     yield from module.named_parameters()
     yield from module.named_buffers()
+    yield from ((name, holder[key]) for name, holder, key in constants(module))
 
 
 @contextmanager

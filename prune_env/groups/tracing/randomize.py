@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from prune_env.groups.tracing.depth import Depth, counted_depth
-from prune_env.groups.tracing.propagation import Trace, decomposed, tensors_of
+from prune_env.groups.tracing.propagation import Trace, decomposed, named_tensors, tensors_of
 
 _CONSTANT = {"zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full"}
 _UNSET = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"}
@@ -210,7 +210,7 @@ def _double(x: Any) -> Any:
 
 
 def _floating(model: nn.Module) -> list[Tensor]:
-    return [t for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()]
+    return [t for _, t in named_tensors(model) if t.is_floating_point()]
 
 
 def _finite(runner: Runner) -> list[Tensor]:

@@ -73,6 +73,21 @@ def all_plain_tensors(model: nn.Module) -> Iterator[tuple[str, Any, Any]]:
             yield f"{path}.{name}" if path else name, holder, key
 
 
+def constants(model: nn.Module) -> Iterator[tuple[str, Any, Any]]:
+    """Constant tensors that modules have as plain attributes, each object once: (name, what holds it, its key there).
+
+    Those that are trained, computed from others, or lie in the memory of a parameter or buffer are no constants.
+    """
+    seen = {id(t) for t in [*model.parameters(), *model.buffers()]}
+    places = {place_of(t) for t in [*model.parameters(), *model.buffers()]} - {None}
+    for name, holder, key in all_plain_tensors(model):
+        tensor = holder[key]
+        fixed = tensor.is_leaf and not tensor.requires_grad and tensor.layout == torch.strided
+        if isinstance(holder, Attributes) and fixed and id(tensor) not in seen and place_of(tensor) not in places:
+            seen.add(id(tensor))
+            yield name, holder, key
+
+
 def _entries(name: str, value: Any) -> Iterator[tuple[str, Any, Any]]:
     if type(value) in (list, tuple, dict, OrderedDict):
         for key, x in value.items() if isinstance(value, dict) else enumerate(value):
