@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,11 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
+
+from prune_env.agents.evaluations import Evaluations, read_evaluations
+from prune_env.storage import DamagedFileError
+
+_log = logging.getLogger(__name__)
 
 
 class PruningScalars(BaseCallback):
@@ -91,20 +98,28 @@ class Checkpoints(BaseCallback):
 class SameEpisodes(EvalCallback):
     """SB3's EvalCallback over the same networks, budgets and batches every time: a curve shows the agent's progress.
 
+    SB3 writes `evaluations.npz` in place, where a kill cuts it short; here it is written atomically.
+
     Args:
-        *args: As for `EvalCallback`.
+        env: As for `EvalCallback`.
+        path: Of the learning curve.
         seed: Of the episodes.
         **kwargs: As for `EvalCallback`.
     """
 
-    def __init__(self, *args: Any, seed: int, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self._seed = seed
+    def __init__(self, env: VecEnv, path: Path, *, seed: int, **kwargs: Any):
+        super().__init__(env, log_path=str(path.parent), **kwargs)
+        self._path, self._seed = path, seed
 
     def _on_step(self) -> bool:
-        if self.n_calls % self.eval_freq == 0:
-            self.eval_env.seed(self._seed)
-        return super()._on_step()
+        if self.n_calls % self.eval_freq:
+            return super()._on_step()
+        self.eval_env.seed(self._seed)
+        self.log_path = io.BytesIO()  # type: ignore[assignment]  # what SB3 writes in place goes nowhere
+        goes_on = super()._on_step()
+        curve = (self.evaluations_timesteps, self.evaluations_results, self.evaluations_length)
+        Evaluations(*map(np.array, curve)).write(self._path)
+        return goes_on
 
 
 def evaluation(env: VecEnv, folder: Path, every: int, episodes: int, seed: int, since: int = 0) -> EvalCallback:
@@ -118,14 +133,18 @@ def evaluation(env: VecEnv, folder: Path, every: int, episodes: int, seed: int, 
         seed: Of these episodes.
         since: Steps after which training goes on; evaluations of later steps, lost in a kill, are forgotten.
     """
+    path = folder / "evaluations.npz"
     callback = SameEpisodes(
-        env, log_path=str(folder), eval_freq=every, n_eval_episodes=episodes, deterministic=True, verbose=0, seed=seed
+        env, path, eval_freq=every, n_eval_episodes=episodes, deterministic=True, verbose=0, seed=seed
     )
-    earlier = folder / "evaluations.npz"
-    if earlier.is_file():
-        with np.load(earlier, allow_pickle=False) as saved:
-            kept = saved["timesteps"] <= since
-            callback.evaluations_timesteps = saved["timesteps"][kept].tolist()
-            callback.evaluations_results = saved["results"][kept].tolist()
-            callback.evaluations_length = saved["ep_lengths"][kept].tolist()
+    if path.is_file():
+        try:
+            saved = read_evaluations(path)
+        except DamagedFileError as error:
+            _log.warning("%s; the learning curve begins anew", error)
+            return callback
+        kept = saved.timesteps <= since
+        callback.evaluations_timesteps = saved.timesteps[kept].tolist()
+        callback.evaluations_results = saved.results[kept].tolist()
+        callback.evaluations_length = saved.lengths[kept].tolist()
     return callback

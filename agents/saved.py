@@ -7,10 +7,10 @@ it is read, and the checksums of the zip are verified.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-import os
-import tempfile
-import zlib
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 from zipfile import BadZipFile, ZipFile
@@ -20,14 +20,16 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
-from prune_env.agents.settings import algorithm
+from prune_env.agents.settings import ALGORITHMS, algorithm
 from prune_env.envs import PruningEnv
-from prune_env.storage import canonical_json, write_atomically
+from prune_env.isolation import isolated
+from prune_env.storage import check_archive, check_seal, sealed, write_atomically
+from prune_env.validation import Range, check_value
 
 _EPSILON = 1e-8
 _CLIP = 10.0
 _DESCRIPTION = "prune_env.json"  # its name in the zip
-_DESCRIBED = ("algorithm", "groups", "columns", "normalisation", "made_by")
+_DESCRIBED = ("algorithm", "groups", "columns", "normalisation", "made_by", "sha256")
 
 
 class SavedAgent:
@@ -44,6 +46,7 @@ class SavedAgent:
     privileged: ClassVar[bool] = False
     learned: ClassVar[bool] = True
 
+    @isolated()  # SB3 seeds the global random states when it loads a model
     def __init__(self, path: Path, env: PruningEnv):
         description = read_description(path)
         columns, groups = [column.name for column in env.columns], len(env.group_names)
@@ -97,16 +100,18 @@ def save_agent(
         "normalisation": _statistics(normaliser),
         "made_by": made_by,
     }
-    handle, scratch = tempfile.mkstemp(dir=folder, suffix=".zip")
-    os.close(handle)
-    try:
-        model.save(scratch)
-        with ZipFile(scratch, "a") as archive:
-            archive.writestr(_DESCRIPTION, canonical_json(description))
-        write_atomically(folder / "model.zip", Path(scratch).read_bytes())
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+    content = io.BytesIO()
+    model.save(content)
+    with ZipFile(content, "a") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+        described = sealed({**description, "sha256": {name: _sha256(member) for name, member in members.items()}})
+        archive.writestr(_DESCRIPTION, json.dumps(described))
+    write_atomically(folder / "model.zip", content.getvalue())
     return folder / "model.zip"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -119,18 +124,39 @@ def read_description(path: Path) -> dict[str, Any]:
         raise ValueError(f"there is no saved agent {path}")
     try:
         with ZipFile(path) as archive:
-            if (damaged := archive.testzip()) is not None:
-                raise BadZipFile(f"the checksum of {damaged} differs")
-            description = json.loads(archive.read(_DESCRIPTION)) if _DESCRIPTION in archive.namelist() else None
-    except (BadZipFile, zlib.error, OSError, ValueError, NotImplementedError) as error:
+            check_archive(archive, path.stat().st_size)
+            members = {name: archive.read(name) for name in archive.namelist()}
+        if _DESCRIPTION not in members:  # a truncated zip may look whole: it ends in an inner one, of torch's
+            raise ValueError(f"or was not saved by prune_env: it lacks {_DESCRIPTION}")
+        description = check_seal(json.loads(members.pop(_DESCRIPTION)))
+        _check_description(description)
+        if description["sha256"] != {name: _sha256(member) for name, member in members.items()}:
+            raise ValueError("its members are not those that were saved together")
+    except (BadZipFile, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}); train the agent again") from error
-    if not isinstance(description, dict):  # a truncated zip may look whole: it ends in an inner one, of torch's
-        raise ValueError(
-            f"{path} is damaged, or was not saved by prune_env: it lacks {_DESCRIPTION}; train the agent again"
-        )
-    if missing := sorted(set(_DESCRIBED) - set(description)):
-        raise ValueError(f"{path} lacks {', '.join(missing)} in its {_DESCRIPTION}; train the agent again")
     return description
+
+
+def _check_description(description: dict[str, Any]) -> None:
+    if missing := sorted(set(_DESCRIBED) - set(description)):
+        raise ValueError(f"it lacks {', '.join(missing)} in its {_DESCRIPTION}")
+    groups, columns, said = description["groups"], description["columns"], description["normalisation"]
+    check_value("algorithm", description["algorithm"], str, tuple(ALGORITHMS))
+    check_value("groups", groups, int, Range(1))
+    if not (isinstance(columns, list) and columns):
+        raise ValueError(f"columns must be a list of names, got {columns!r}")
+    for column in columns:
+        check_value("columns", column, str)
+    if not isinstance(description["made_by"], dict):
+        raise ValueError(f"made_by must be a dict, got {description['made_by']!r}")
+    if said is None:
+        return
+    check_value("normalisation's count", said["count"], float, Range(0))
+    for name, allowed in (("mean", Range(-math.inf, ends="()")), ("variance", Range(0))):
+        if not (isinstance(said[name], list) and len(said[name]) == groups * len(columns)):
+            raise ValueError(f"normalisation's {name} must be {groups * len(columns)} numbers")
+        for number in said[name]:
+            check_value(f"normalisation's {name}", number, float, allowed)
 
 
 def restore_normaliser(normaliser: VecNormalize, description: dict[str, Any]) -> None:

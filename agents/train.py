@@ -26,7 +26,7 @@ from prune_env.agents.settings import algorithm, load_hyperparams, parse_schedul
 from prune_env.dense.pool import prepare
 from prune_env.envs import PruningEnv
 from prune_env.parallel import cores, single_threaded
-from prune_env.storage import canonical_json, write_atomically
+from prune_env.storage import DamagedFileError, canonical_json, expanded, read_sealed, write_sealed
 
 _CALIBRATION_RESETS = 256  # dense networks looked at before training, to standardise what a GroupPolicy reads
 _log = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ def train_agent(
         ValueError: If a name is unknown, or `out` holds a run with another configuration.
     """
     algorithm(algo)  # an unknown name ends here, before anything was made
+    out = expanded(out)
     settings = load_hyperparams(algo, env_id) | dict(hyperparams or {})
     n_envs = n_envs or settings.get("n_envs", 1)
     timesteps = timesteps or settings.get("n_timesteps", 10_000)
@@ -103,7 +104,7 @@ def train_agent(
         eval_venv = open_environments.enter_context(closing(_vectorised(make, 1, seed + 1, normalise, training=False)))
         normaliser = venv if isinstance(venv, VecNormalize) else None
         model = _make_or_resume(algo, venv, settings, out, seed, single)
-        write_atomically(out / "config.json", canonical_json(config).encode())  # a mistaken command leaves nothing
+        write_sealed(out / "config.json", config)  # a mistaken command leaves nothing
         config["versions"] = {"prune_env": prune_env.__version__, "torch": torch.__version__}
 
         def save() -> None:
@@ -124,9 +125,20 @@ def train_agent(
 
 
 def _refuse_other(out: Path, config: dict[str, Any]) -> None:
-    """Raise a ValueError if `out` is the folder of another configuration."""
-    path = out / "config.json"
-    if path.is_file() and json.loads(path.read_text()) != config:
+    """Raise a ValueError if `out` is the folder of another configuration: its file says so, or else its agent."""
+    path, agent = out / "config.json", out / "model.zip"
+    held: dict[str, Any] | None = None
+    if path.is_file():
+        try:
+            held = read_sealed(path, f"delete it: the agent beside it, {agent.name}, says the same")
+        except DamagedFileError as error:
+            if not agent.is_file():
+                raise
+            _log.warning("%s", error)
+    if held is None and agent.is_file():
+        made_by = read_description(agent)["made_by"]
+        held = {name: value for name, value in made_by.items() if name in config}
+    if held is not None and held != config:
         raise ValueError(
             f"{out} holds a run with another configuration ({path}); choose another folder, or delete it to start anew"
         )

@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import platformdirs
 from filelock import FileLock
@@ -158,3 +160,27 @@ def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
         return check_seal(json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path} is damaged ({error}); {remedy}") from error
+
+
+def check_archive(archive: ZipFile, size: int) -> None:
+    """Verify a zip that we wrote, member by member, before anything of it is used.
+
+    Args:
+        archive: The zip.
+        size: Of its file [bytes]. We do not compress, so it cannot hold much more than that: what says so is refused
+            before it is unpacked.
+
+    Raises:
+        BadZipFile: If it would unpack to more, holds a name twice, or a checksum differs.
+    """
+    members = archive.infolist()
+    if (unpacked := sum(member.file_size for member in members)) > 4 * size + 2**20:
+        raise BadZipFile(f"it would unpack to {unpacked:,} bytes from {size:,}")
+    if len({member.filename for member in members}) < len(members):
+        raise BadZipFile("it holds a name twice")
+    try:
+        damaged = archive.testzip()
+    except (zlib.error, OSError, EOFError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise BadZipFile(str(error)) from error
+    if damaged is not None:
+        raise BadZipFile(f"the checksum of {damaged} differs")

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import math
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from prune_env.dense.train_state import State, TrainState, part
-from prune_env.storage import write_atomically
+from prune_env.storage import canonical_json, write_atomically
 from prune_env.training import train
 
 _SAVE_EVERY = 30.0  # at most so often [s] ...
 _SAVE_SHARE = 20.0  # ... and at most every so many times as long as the last save took
+_log = logging.getLogger(__name__)
 
 
 class DenseTrainingError(RuntimeError):
@@ -174,30 +179,56 @@ def _save(
     state |= {f"best.{name}": tensor for name, tensor in (progress.best or {}).items()}
     state |= {f"batches.{name}": tensor.contiguous() for name, tensor in batches.state_dict().items()}
     state["generator"] = generator.get_state()
+    state["global.torch"] = torch.get_rng_state()  # of code that draws without a generator, such as dropout
+    _, keys, *rest = np.random.get_state()  # noqa: NPY002
+    state["global.numpy"] = torch.from_numpy(np.asarray(keys, dtype=np.int64))
+    version, internal, gauss = random.getstate()
     described = {
         "step": progress.step,
         "seconds": progress.seconds,
-        "best_value": progress.best_value,
+        "best_value": progress.best_value if progress.best is not None else None,
         "evaluations": [asdict(evaluation) for evaluation in progress.evaluations],
+        "numpy": rest,
+        "random": [version, list(internal), gauss],
     }
-    write_atomically(path, save(state, {"progress": json.dumps(described)}))
+    said = canonical_json(described)
+    write_atomically(path, save(state, {"progress": said, "sha256": _checksum(path, state, said)}))
+
+
+def _checksum(path: Path, state: State, described: str) -> str:
+    """Of all that a resume file holds, and of what it is for, which its name says."""
+    return hashlib.sha256(save(state) + described.encode() + path.stem.encode()).hexdigest()
 
 
 def _resume(path: Path | None, train_state: TrainState, generator: torch.Generator, batches: Iterator[Any]) -> Progress:
     if path is None or not path.is_file() or not hasattr(batches, "load_state_dict"):
         return Progress()
     try:
-        with safe_open(path, "pt") as file:
-            described = json.loads(file.metadata()["progress"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (SafetensorError, OSError):  # written atomically, so the file was damaged from outside: start again
+        content = path.read_bytes()
+        state = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        if header["sha256"] != _checksum(path, state, header["progress"]):
+            raise ValueError("its checksum does not fit")
+        described = json.loads(header["progress"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        # Written atomically, so the file was damaged from outside.
+        _log.warning("%s is damaged (%s); training starts anew", path, error)
         return Progress()
     train_state.load(part(state, "now."))
     if described["step"] >= round(train_state.target.dense_steps * train_state.target.anneal_after):
         train_state.target.anneal(train_state.optimizers)
     batches.load_state_dict(part(state, "batches."))
     generator.set_state(state["generator"])
+    torch.set_rng_state(state["global.torch"])
+    np.random.set_state(("MT19937", state["global.numpy"].numpy(), *described["numpy"]))  # noqa: NPY002
+    version, internal, gauss = described["random"]
+    random.setstate((version, tuple(internal), gauss))
     evaluations = [Evaluation(**evaluation) for evaluation in described["evaluations"]]
+    best = described["best_value"]
     return Progress(
-        described["step"], described["seconds"], evaluations, part(state, "best.") or None, described["best_value"]
+        described["step"],
+        described["seconds"],
+        evaluations,
+        part(state, "best.") or None,
+        -math.inf if best is None else best,
     )

@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from prune_env.agents import EnvFactory, SavedAgent, load_agent, save_agent
 from prune_env.agents.policies import GroupPolicy
 from prune_env.agents.saved import read_description, restore_normaliser
 from prune_env.benchmark import make_policy
+from prune_env.storage import sealed
 from prune_env.testing import check_policy
 
 MADE_BY = {"algorithm": "ppo", "timesteps": 0}
@@ -157,8 +158,9 @@ def test_an_agent_of_sb3_alone_is_refused(copied, env):
     [
         ("", "is damaged"),
         ('{"algorithm": "pp', "is damaged"),
-        ("[]", r"lacks prune_env\.json"),
-        ("{}", "lacks algorithm, columns, groups, made_by, normalisation in its"),
+        ("[]", "is damaged .it carries no checksum"),
+        ("{}", "is damaged .it carries no checksum"),
+        (json.dumps(sealed({})), "lacks algorithm, columns, groups, made_by, normalisation, sha256 in its"),
     ],
 )
 def test_a_description_that_says_nothing_is_refused(copied, env, text, message):
@@ -181,6 +183,49 @@ def test_an_agent_of_other_groups_is_refused(trained):
 
 
 def test_an_unknown_algorithm_in_the_description_is_named(copied, env):
-    describe(copied, json.dumps({**read_description(copied), "algorithm": "reinforce"}))
-    with pytest.raises(ValueError, match="unknown algorithm 'reinforce'"):
+    describe(copied, json.dumps(sealed({**read_description(copied), "algorithm": "reinforce"})))
+    with pytest.raises(ValueError, match=r"algorithm must be 'ppo' .*, got 'reinforce'"):
         load_agent(copied, env)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"groups": 0}, {"groups": "3"}, {"columns": "kept"}, {"columns": [1]}, {"made_by": []}, {"sha256": {}}),
+        *({"normalisation": {"mean": [0.0], "variance": [1.0], "count": 1.0}}, {"normalisation": {"mean": 1}}),
+    ],
+)
+def test_every_entry_of_the_description_is_validated(copied, env, change):
+    described = read_description(copied) | change
+    describe(copied, json.dumps(described))
+    with pytest.raises(ValueError, match=r"model\.zip is damaged .it carries no checksum"):
+        load_agent(copied, env)
+    describe(copied, json.dumps(sealed(described)))
+    with pytest.raises(ValueError, match=r"model\.zip is damaged .* train the agent again"):
+        load_agent(copied, env)
+
+
+def test_a_member_of_another_agent_is_refused(copied, env):
+    with ZipFile(copied) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with ZipFile(copied, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content + b" " if name == "_stable_baselines3_version" else content)
+    with pytest.raises(ValueError, match="members are not those that were saved together"):
+        load_agent(copied, env)
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(copied, env, monkeypatch):
+    with ZipFile(copied, "a", compression=ZIP_DEFLATED) as archive:
+        archive.writestr("bomb", bytes(30_000_000))
+    monkeypatch.setattr(ZipFile, "open", lambda *_, **__: pytest.fail("it was unpacked"))
+    with pytest.raises(ValueError, match=r"it would unpack to 30,.* bytes from"):
+        load_agent(copied, env)
+
+
+def test_loading_leaves_global_random_states_alone(trained, env):
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    load_agent(trained / "model.zip", env)
+    assert torch.rand(1) == expected

@@ -131,6 +131,26 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(train, tmp_path, monkeypa
     assert evaluations(folder)["timesteps"].tolist() == [4, 8, 12, 16]
 
 
+def test_damaged_files_of_a_run_are_remade_or_named(train, trained, tmp_path, caplog):
+    folder = shutil.copytree(trained, tmp_path / "ppo")
+    (folder / "evaluations.npz").write_bytes(b"PK\x03\x04cut short")
+    config = folder / "config.json"
+    good = config.read_bytes()
+    config.write_bytes(good.replace(b"ppo", b"ppa", 1))
+    train(folder, timesteps=24)
+    assert "evaluations.npz is not an evaluations.npz" in caplog.text and "config.json is damaged" in caplog.text
+    assert evaluations(folder)["timesteps"].tolist() == [24] and config.read_bytes() == good
+    with pytest.raises(ValueError, match="another configuration"):
+        train(folder, seed=5)
+    config.unlink()
+    with pytest.raises(ValueError, match="another configuration"):  # the agent says so
+        train(folder, seed=5)
+    config.write_text("{}")
+    (folder / "model.zip").unlink()
+    with pytest.raises(ValueError, match=r"config\.json is damaged .* delete it"):
+        train(folder)
+
+
 def test_a_resumed_run_meets_other_episodes_than_those_before_the_kill(train, trained, tmp_path):
     """With the old seed the environments would start over and repeat what was learned from already."""
     folder = shutil.copytree(trained, tmp_path / "ppo")

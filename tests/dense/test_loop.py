@@ -3,9 +3,11 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from prune_env.dense import (
     CheckpointSpec,
@@ -62,8 +64,25 @@ def test_evaluating_changes_nothing_in_training():
     assert last.numbers == training_history(seldom)[-1].numbers
 
 
-@pytest.mark.parametrize("damaged", [False, True])
-def test_a_killed_training_goes_on(cache, monkeypatch, damaged):
+def flip(content, place):
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+DAMAGES = {
+    "none": None,
+    "truncated": lambda content: content[:100],
+    "empty": lambda content: b"",
+    "flipped in the tensors": lambda content: flip(content, len(content) // 2),
+    "flipped in the numbers": lambda content: flip(content, content.index(b"best_value") + 16),
+    "appended": lambda content: content + b"x",
+    "without metadata": lambda content: save(load(content)),
+    "of another network": lambda content: content,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_killed_training_goes_on(cache, monkeypatch, damage, caplog):
+    damaged = damage != "none"
     whole = load_checkpoint(SPEC)
     evaluations = training_history(SPEC)
     for path in cache.iterdir():
@@ -80,7 +99,12 @@ def test_a_killed_training_goes_on(cache, monkeypatch, damaged):
     assert not is_cached(SPEC)
     (resume_path,) = cache.glob("*.partial")
     if damaged:
-        resume_path.write_bytes(resume_path.read_bytes()[:100])
+        if damage == "of another network":
+            with pytest.raises(KeyboardInterrupt):
+                load_checkpoint(replace(SPEC, seed=1), callback=kill)
+            (other,) = set(cache.glob("*.partial")) - {resume_path}
+            other.replace(resume_path)
+        resume_path.write_bytes(DAMAGES[damage](resume_path.read_bytes()))
     seen = []
     again = load_checkpoint(SPEC, callback=lambda evaluation, best: seen.append((evaluation.step, best)))
     best = dict(
@@ -92,6 +116,7 @@ def test_a_killed_training_goes_on(cache, monkeypatch, damaged):
     )
     assert seen == [(step, best[step]) for step in ([10, 20, 30, 40, 45] if damaged else [30, 40, 45])]
     assert same(whole, again) and not resume_path.exists()
+    assert damaged == ("is damaged" in caplog.text)
     assert [evaluation.numbers for evaluation in training_history(SPEC)] == [
         evaluation.numbers for evaluation in evaluations
     ]
