@@ -4,10 +4,10 @@ from importlib import import_module
 from types import ModuleType
 
 from prune_env.envs import PruningEnv, register_environments
-from prune_env.targets import Target, known_targets, make_target, register_target
+from prune_env.targets import DenseTraining, Target, known_targets, make_target, register_target
 
 __version__ = "0.1.0"
-__all__ = ["PruningEnv", "Target", "__version__", "known_targets", "make_target", "register_target"]
+__all__ = ["DenseTraining", "PruningEnv", "Target", "__version__", "known_targets", "make_target", "register_target"]
 
 register_environments()
 

@@ -164,7 +164,7 @@ def _check_batches(target: Target, report: TargetReport) -> None:
         batches = target.batches(torch.Generator().manual_seed(0))
         try:
             first = last = next(batches)
-            for _ in range(min(target.steps_per_epoch, _LONG_ENOUGH)):
+            for _ in range(min(target.dense_training.steps_per_epoch, _LONG_ENOUGH)):
                 last = next(batches)
         except StopIteration:
             raise ValueError("it must be endless, and begin another epoch where one ends") from None

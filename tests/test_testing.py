@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from prune_env import Target
+from prune_env import DenseTraining, Target
 from prune_env.testing import CheckError, check_target
 
 
@@ -30,8 +30,7 @@ class Sound(Target):
     """Three numbers out of six; everything below breaks one method of it."""
 
     components = ("body", "head")
-    dense_steps = 20
-    steps_per_epoch = 5
+    dense_training = DenseTraining(20, steps_per_epoch=5)
 
     def build(self, generator):
         return seeded(Net(), generator)

@@ -118,7 +118,7 @@ def _load(
             stored = _find(settings)
             if stored is None:
                 with tqdm(
-                    total=target.dense_steps, desc="dense network", unit="step", delay=2, disable=not progress,
+                    total=target.dense_training.steps, desc="dense network", unit="step", delay=2, disable=not progress,
                     leave=False,
                 ) as bar:  # fmt: skip
                     evaluations = train_dense(

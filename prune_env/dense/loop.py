@@ -72,7 +72,7 @@ def train_dense(
     callback: EvaluationCallback | None = None,
     step_done: Callable[[int], None] | None = None,
 ) -> list[Evaluation]:
-    """Train a fresh train state for the target's `dense_steps`, and restore the best evaluated network at the end.
+    """Train a fresh train state as its target's `dense_training` says, and restore the best network where that is kept.
 
     Args:
         train_state: What to train.
@@ -85,9 +85,11 @@ def train_dense(
     Raises:
         DenseTrainingError: If the loss, or a number of an evaluation, was not finite.
     """
-    target, steps = train_state.target, train_state.target.dense_steps
+    target, plan = train_state.target, train_state.target.dense_training
+    steps = plan.steps
     batches = target.batches(generator)
-    annealed = round(steps * target.anneal_after)
+    annealed = round(steps * plan.anneal_after)
+    eval_every = plan.eval_every if plan.keep == "best" else None
     progress = _resume(resume_path, train_state, generator, batches)
     if step_done is not None and progress.step:
         step_done(progress.step)
@@ -95,7 +97,7 @@ def train_dense(
     saves = _Saves()
     losses: list[tuple[int, float]] = []
     while progress.step < steps:
-        end = _next_stop(progress.step, steps, annealed, target.eval_every)
+        end = _next_stop(progress.step, steps, annealed, eval_every)
         count, begun = end - progress.step, time.perf_counter()
         loss = train(target, train_state.model, train_state.optimizers, batches, count, train_state.observers, tick)
         progress.step, progress.seconds = end, progress.seconds + time.perf_counter() - begun
@@ -104,7 +106,7 @@ def train_dense(
             raise _diverged(train_state, end, "its loss is not finite")
         if end == annealed:
             target.anneal(train_state.optimizers)
-        if target.eval_every and (end % target.eval_every == 0 or end == steps):
+        if eval_every and (end % eval_every == 0 or end == steps):
             _evaluate(train_state, batches, progress, losses, callback)
             losses = []
             if resume_path is not None and end < steps and saves.due():
@@ -115,7 +117,7 @@ def train_dense(
     return progress.evaluations
 
 
-def _next_stop(step: int, steps: int, annealed: int, eval_every: int) -> int:
+def _next_stop(step: int, steps: int, annealed: int, eval_every: int | None) -> int:
     """Where to interrupt training next: to evaluate, to anneal, or because it is over."""
     stops = [steps]
     if eval_every:
@@ -215,7 +217,8 @@ def _resume(path: Path | None, train_state: TrainState, generator: torch.Generat
         _log.warning("%s is damaged (%s); training starts anew", path, error)
         return Progress()
     train_state.load(part(state, "now."))
-    if described["step"] >= round(train_state.target.dense_steps * train_state.target.anneal_after):
+    plan = train_state.target.dense_training
+    if described["step"] >= round(plan.steps * plan.anneal_after):
         train_state.target.anneal(train_state.optimizers)
     batches.load_state_dict(part(state, "batches."))
     generator.set_state(state["generator"])

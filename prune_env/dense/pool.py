@@ -11,7 +11,7 @@ import numpy as np
 from prune_env.dense.checkpoints import CheckpointSpec, is_cached, load_checkpoint
 from prune_env.dense.loop import DenseTrainingError
 from prune_env.dense.train_state import TrainState
-from prune_env.groups import CostModel, Grouping
+from prune_env.groups import CostModel, Grouping, idle_components
 from prune_env.importance import ImportanceConfig, RegularizerConfig
 from prune_env.isolation import isolated
 from prune_env.parallel import map_unordered
@@ -27,6 +27,8 @@ class Network:
     Attributes:
         label: What it is called in records, e.g. "latent_dim=6, seed=10003".
         stratum: Its kind without the seed, e.g. "latent_dim=6".
+        idle: Components that a deployment does not run; they cost nothing.
+        cost: Predicts the cost of the deployment from the groups' widths.
     """
 
     def __init__(self, spec: CheckpointSpec, stratum: str):
@@ -35,7 +37,8 @@ class Network:
         self.train_state: TrainState = load_checkpoint(spec)
         train_state = self.train_state
         target = train_state.target
-        self.cost = CostModel(train_state.model, train_state.surgeon.grouping, target.deploy, target.idle)
+        self.idle = idle_components(train_state.model, target.deploy, target.components)
+        self.cost = CostModel(train_state.model, train_state.surgeon.grouping, target.deploy, self.idle)
         self._dense = train_state.snapshot()
         self._scale: dict[Split, tuple[float, float]] = {}
         self.score_scale("validation")

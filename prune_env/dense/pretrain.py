@@ -91,7 +91,7 @@ def _pretrain_one(task: _Task) -> tuple[str, dict[str, Any]]:
     result = {
         "label": task.label,
         "seed": task.spec.seed,
-        "steps": kept.step if kept else train_state.target.dense_steps,
+        "steps": kept.step if kept else train_state.target.dense_training.steps,
         "seconds": round(evaluations[-1].seconds, 1) if evaluations else None,
         **(kept.numbers if kept else {}),
         "test_score": train_state.target.score(train_state.model, "test"),
@@ -106,7 +106,7 @@ class _Log:
     """Writes every look as a line and to TensorBoard."""
 
     def __init__(self, folder: Path, label: str, target: Target):
-        self._folder, self._label, self._steps = folder, label, target.dense_steps
+        self._folder, self._label, self._steps = folder, label, target.dense_training.steps
 
     def __enter__(self) -> _Log:
         from torch.utils.tensorboard import SummaryWriter

@@ -72,7 +72,7 @@ class TrainState:
         optimizers = target.optimizers(model)
         surgeon = Surgeon(model, grouping, optimizers, target.target_networks(model))
         tracker = ImportanceTracker(surgeon, importance)
-        l1 = CosineL1(surgeon, target.steps_per_epoch, regularizer)
+        l1 = CosineL1(surgeon, target.dense_training.steps_per_epoch, regularizer)
         # The regularisation comes first: importance is measured on the gradient of the total loss.
         observers: list[Observer] = [l1, tracker] if l1.config.enabled else [tracker]
         return cls(target, model, optimizers, surgeon, tracker, observers, l1)

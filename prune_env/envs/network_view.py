@@ -65,8 +65,8 @@ class NetworkView:
 
     def count_cost(self, model: nn.Module) -> Cost:
         """Parameters and MACs of a copy, which may have been cut in any way, as deployed."""
-        target = self._episode.network.train_state.target
-        return count_cost(model, target.deploy, target.idle)
+        network = self._episode.network
+        return count_cost(model, network.train_state.target.deploy, network.idle)
 
     @property
     def roots(self) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from prune_env.groups.layer_attributes import weight_of
 from prune_env.groups.tracing.labels import Dim
@@ -63,6 +65,29 @@ def count_cost(model: nn.Module, trace: Trace, idle: Sequence[str] = ()) -> Cost
         for handle in handles:
             handle.remove()
     return Cost(parameters=sum(p.numel() for name, p in _parameters(model) if not _is_idle(name, idle)), macs=macs)
+
+
+def idle_components(model: nn.Module, deploy: Trace, components: Sequence[str]) -> tuple[str, ...]:
+    """Components that a deployment does not run: none of their parameters and buffers is read in one pass.
+
+    Args:
+        model: The model; it is left as it was.
+        deploy: One sample's way through what is deployed.
+        components: Names of submodules.
+    """
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad(), _StoragesRead() as read:
+            deploy(model.eval())
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+    def runs(component: str) -> bool:
+        module = model.get_submodule(component)
+        return any(_storage(x) in read.storages for x in (*module.parameters(), *module.buffers()))
+
+    return tuple(component for component in components if not runs(component))
 
 
 class CostModel:
@@ -169,6 +194,23 @@ def _factors(dims: Sequence[Dim]) -> Factors:
 def _is_idle(name: str, idle: Sequence[str]) -> bool:
     """Whether a tensor belongs to an idle component, which may lie in another one."""
     return any(f"{name}.".startswith(f"{component}.") for component in idle)
+
+
+class _StoragesRead(TorchDispatchMode):
+    """Remembers the storage of every tensor that an operator reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.storages |= {_storage(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        return func(*args, **(kwargs or {}))
+
+
+def _storage(tensor: Tensor) -> int:
+    """A number that tensors in the same memory share, also those without values."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

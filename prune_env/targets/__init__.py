@@ -1,7 +1,7 @@
 """The network being pruned: the contract, the registry, and the targets that ship."""
 
 from prune_env.targets.autoencoder import Autoencoder
-from prune_env.targets.base import PoolSplit, Split, Target
+from prune_env.targets.base import DenseTraining, PoolSplit, Split, Target
 from prune_env.targets.data import DataError
 from prune_env.targets.examples import EXAMPLES
 from prune_env.targets.registry import known_targets, make_target, register_target
@@ -11,6 +11,7 @@ __all__ = [
     "TDMPC",
     "Autoencoder",
     "DataError",
+    "DenseTraining",
     "PoolSplit",
     "Split",
     "Target",

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from prune_env.targets.base import PoolSplit, Split, Target
+from prune_env.targets.base import DenseTraining, PoolSplit, Split, Target
 from prune_env.targets.data import LOADERS, Images
+from prune_env.validation import Range, check_value
 
 _LATENT_SIZES: dict[str, dict[PoolSplit, tuple[int, ...]]] = {
     "digits": {"train": (4, 8, 16, 32), "held_out": (6, 12, 24)},
@@ -95,14 +96,15 @@ class Autoencoder(Target):
         self.latent_dim = latent_dim if latent_dim is not None else {"digits": 16, "mnist": 256}[data]
         self.hidden_layers = hidden_layers
         self.batch_size = batch_size if batch_size is not None else _TRAINING[data][0]
-        self.dense_steps = dense_steps if dense_steps is not None else _TRAINING[data][1]
+        steps = dense_steps if dense_steps is not None else _TRAINING[data][1]
         self.learning_rate = learning_rate
         self.final_learning_rate = final_learning_rate
         self.images = images
         # A batch of one image has no variance to normalise by.
-        for name, least in {"latent_dim": 1, "hidden_layers": 1, "batch_size": 2, "dense_steps": 1}.items():
+        for name, least in {"latent_dim": 1, "hidden_layers": 1, "batch_size": 2}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        check_value("dense_steps", steps, int, Range(1))
         for name in ("learning_rate", "final_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
@@ -114,7 +116,8 @@ class Autoencoder(Target):
             raise ValueError(
                 f"batch_size must be at most {len(self._images.train)}, the training images; got {self.batch_size}"
             )
-        self.steps_per_epoch = len(self._images.train) // self.batch_size
+        self._batches_per_epoch = len(self._images.train) // self.batch_size
+        self.dense_training = DenseTraining(steps, steps_per_epoch=self._batches_per_epoch)
         self._mean_image = self._images.train.float().mean(0) / self._images.white
 
     def __getstate__(self) -> dict[str, Any]:
@@ -165,7 +168,7 @@ class Autoencoder(Target):
         images = self._images.train
         while True:
             order = torch.randperm(len(images), generator=generator).to(images.device)
-            for i in range(self.steps_per_epoch):
+            for i in range(self._batches_per_epoch):
                 yield self._pixels(images[order[i * self.batch_size : (i + 1) * self.batch_size]])
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,72 +12,97 @@ import torch
 from torch import Tensor, nn
 
 from prune_env.described import describe
+from prune_env.validation import Range, check_fields
 
 Split = Literal["train", "validation", "test"]
 PoolSplit = Literal["train", "held_out"]
 BackwardHook = Callable[[torch.optim.Optimizer], None]
 
 
+@dataclass(frozen=True)
+class DenseTraining:
+    """How a dense network is trained before it is pruned.
+
+    Attributes:
+        steps: Training steps.
+        anneal_after: Share of the steps after which `Target.anneal` is called.
+        steps_per_epoch: Length of the epoch in which schedules count time [steps].
+        keep: "last" keeps the network as training leaves it; "best" evaluates it periodically and keeps the one whose
+            first number from `Target.evaluate` is largest.
+        eval_every: Steps between two of these evaluations.
+
+    Raises:
+        ValueError: If a field is of the wrong type or out of its range.
+    """
+
+    steps: int = 1000
+    anneal_after: float = 0.8
+    steps_per_epoch: int = 100
+    keep: str = "last"
+    eval_every: int = 200
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("steps", "steps_per_epoch", "eval_every"), Range(1))
+        check_fields(self, {**counts, "anneal_after": Range(0, 1, "[]"), "keep": ("last", "best")})
+
+
 class Target:
     """A multi-component network and the task that it is trained on.
 
     A subclass names its components and implements `build`, `trace`, `batches`, `loss` and `score`; everything else has
-    a default. A target is picklable and cheap to make; it holds data and settings, never a model: the models that it
-    builds are trained, cut and thrown away by whoever asked for them.
+    a default. A target is picklable and cheap to make. It holds data and settings, never a model.
 
     Attributes:
-        components: Names of the top-level submodules of the model, in the order of the data's way through them.
-        unit: What the score is measured in, for tables and plots.
-        dense_steps: Training steps that make a dense checkpoint [steps].
-        anneal_after: Share of the dense steps after which `anneal` is called.
-        steps_per_epoch: Length of the epoch in which schedules count time [steps].
-        eval_every: Dense training looks at the network every so many steps and keeps the best one; 0 keeps the last.
-        repair: What an environment does by default right after a cut; see `prune_env.repair`.
-        idle: Components that a deployment leaves at home; they cost nothing.
+        components: Names of submodules of the model, in the order in which data flow through them.
+        unit: Unit of the score, for tables and plots.
+        dense_training: How a dense network is trained.
+        repair: Default repair of environments, applied right after a cut; see `prune_env.repair`.
     """
 
     components: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[str] = "score"
-    dense_steps: int = 1000
-    anneal_after: ClassVar[float] = 0.8
-    steps_per_epoch: int = 100
-    eval_every: int = 0
+    dense_training: DenseTraining = DenseTraining()
     repair: ClassVar[str] = "batchnorm"
-    idle: tuple[str, ...] = ()
 
     device = torch.device("cpu")
-    """Where the model is; traced inputs and batches have to be there too."""
+    """Device of the model; traced inputs and batches have to be there too."""
 
-    # ---------------------------------------------------------------- what every target must say
+    # ---------------------------------------------------------------- required
     def build(self, generator: torch.Generator) -> nn.Module:
-        """A freshly initialised model whose top-level children include every name in `components`."""
+        """A freshly initialised model that has every submodule in `components`.
+
+        Args:
+            generator: Draws the weights, on the CPU.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement build(generator)")
 
     def trace(self, model: nn.Module) -> Any:
         """Run one sample through *all* entry points of the model and return every output.
 
-        Returns a tensor or a nest of tuples, lists and dicts of tensors. Discovery follows this call, so a path that is
-        not taken here is a dependency that is not seen; MACs are counted over it.
+        Discovery follows this call: a path that is not taken here is a dependency that is not seen.
+
+        Returns:
+            A tensor, or a nest of tuples, lists and dicts of tensors.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement trace(model)")
 
     def batches(self, generator: torch.Generator) -> Iterator[Any]:
-        """Endless training batches, drawn with `generator` alone.
+        """An endless stream of training batches on `device`, drawn with `generator` alone.
 
-        If the iterator has `state_dict()` and `load_state_dict(state)`, for tensors by name, then dense training that
-        was killed goes on where it was; otherwise it starts anew.
+        If the iterator has `state_dict()` and `load_state_dict(state)`, for tensors by name, interrupted dense training
+        resumes where it was; otherwise it starts again.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement batches(generator)")
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
-        """Scalar task loss of one batch."""
+        """Task loss of one batch, a scalar."""
         raise NotImplementedError(f"{type(self).__name__} must implement loss(model, batch)")
 
     def score(self, model: nn.Module, split: Split) -> float:
-        """How well the model does its task on `split`; higher is better, non-finite means collapsed."""
+        """Task score on `split`; higher is better, and a non-finite one means that the model has collapsed."""
         raise NotImplementedError(f"{type(self).__name__} must implement score(model, split)")
 
-    # ---------------------------------------------------------------- what most targets leave alone
+    # ---------------------------------------------------------------- optional: training
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         """The optimizers that train the model; by default one Adam over all parameters."""
         return [torch.optim.Adam(model.parameters(), lr=1e-3)]
@@ -84,10 +110,17 @@ class Target:
     def training_step(
         self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], batch: Any, after_backward: BackwardHook
     ) -> Tensor:
-        """One update of the model; returns the task loss, detached.
+        """One update of the model.
 
-        `after_backward(optimizer)` must be called once for each optimizer, when the gradients of its parameters are
-        complete and before it steps: that is where importance is measured and regularisation gradients are added.
+        Args:
+            model: The model, in training mode.
+            optimizers: What `optimizers` returned.
+            batch: The next batch.
+            after_backward: To be called once for each optimizer, when the gradients of its parameters are complete and
+                before it steps: importance is measured, and gradients of the regularisation are added, there.
+
+        Returns:
+            The task loss, a detached scalar.
         """
         (optimizer,) = optimizers
         optimizer.zero_grad(set_to_none=True)
@@ -97,31 +130,43 @@ class Target:
         optimizer.step()
         return loss.detach()
 
+    def collect(self, model: nn.Module, batch: Any) -> None:
+        """Add data that the model itself generates, as in reinforcement learning, if they are due.
+
+        Called before `loss` outside of training, such as in a repair; `training_step` does the same by itself. By
+        default nothing happens.
+        """
+
     def target_networks(self, model: nn.Module) -> Sequence[tuple[str, nn.Module]]:
-        """Modules outside the model with the tensors of a part of it, such as target networks: (prefix, module).
+        """Modules outside the model that mirror a part of it, such as target networks: (prefix, module).
 
         They are cut by the same indices as the part of the model whose qualified name is `prefix`.
         """
         return ()
 
     def anneal(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        """Settle the optimizers for the end of dense training, and for all that comes after it, cuts included.
+        """Set the final learning rate, used for the end of dense training and for fine-tuning after cuts.
 
-        Called after `anneal_after` of the dense steps, and on every dense checkpoint that is loaded. By default nothing
-        changes.
+        Called after the share `anneal_after` of dense training, and on every dense checkpoint that is loaded. By
+        default nothing changes.
         """
 
     def evaluate(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
-        """Numbers that dense training logs every `eval_every` steps; the best network has most of the first one.
+        """Numbers that dense training logs at every evaluation; the first is the model-selection metric, maximised.
 
         Args:
             model: The network in training.
-            batches: What it learns from; draw nothing here.
+            batches: Its training batches; nothing may be drawn here that changes the next ones.
         """
         return {"score": self.score(model, "validation")}
 
+    # ---------------------------------------------------------------- optional: deployment and scores
     def deploy(self, model: nn.Module) -> Any:
-        """Run one sample through what a deployment uses, as in `trace`; MACs are counted over it."""
+        """Run one sample through what a deployment uses, as in `trace`.
+
+        MACs are counted over this call. Components that it does not run are not deployed: their parameters do not
+        count either.
+        """
         return self.trace(model)
 
     def floor(self, split: Split) -> float:
@@ -129,17 +174,18 @@ class Target:
         return 0.0
 
     def metrics(self, model: nn.Module, split: Split) -> dict[str, float]:
-        """Further numbers that people of the field expect beside the score (PSNR, say)."""
+        """Further metrics beside the score, such as PSNR."""
         return {}
 
     def video(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
-        """The model at its task, for people to look at: RGB pictures [H, W, 3], one or many.
+        """The model at its task, as RGB pictures [height, width, 3], one or many.
 
         Raises:
-            NotImplementedError: If there is nothing to look at.
+            NotImplementedError: If the target has no pictures.
         """
-        raise NotImplementedError(f"{type(self).__name__} has nothing to look at: implement video(model, split)")
+        raise NotImplementedError(f"{type(self).__name__} has no pictures: implement video(model, split)")
 
+    # ---------------------------------------------------------------- optional: device, identity, variants
     def to(self, device: torch.device | str) -> None:
         """Move the task's data to a device; the model is moved by whoever built it.
 

@@ -17,7 +17,7 @@ TARGET = """
 import torch, torch.nn.functional as F, prune_env
 from identity_net import Net
 class T(prune_env.Target):
-    components = ("a", "b"); dense_steps = 20
+    components = ("a", "b"); dense_training = prune_env.DenseTraining(20)
     def __init__(self, classes=(0, 1), hidden=None, flag=None, folder="x"):
         self.classes, self._hidden, self.flag, self._folder = list(classes), hidden, flag, folder
     def build(self, g): return Net()  # drawn from torch's global random state, as people do

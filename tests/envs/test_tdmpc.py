@@ -231,5 +231,5 @@ def test_predicted_deployment_cost_is_counted_cost(env):
     env.reset(seed=1)
     env.step(np.linspace(0.1, 0.9, len(env.group_names)))
     train_state = env.network.train_state
-    counted = count_cost(train_state.model, train_state.target.deploy, train_state.target.idle)
+    counted = count_cost(train_state.model, train_state.target.deploy, env.network.idle)
     assert env.network.cost(env.episode.widths) == counted

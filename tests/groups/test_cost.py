@@ -10,7 +10,7 @@ from networks import Case, conv, lin, net, of, seq, trained
 from test_surgery import random_keep
 from torch import nn
 
-from prune_env.groups import CostModel, Surgeon, count_cost, discover
+from prune_env.groups import CostModel, Surgeon, count_cost, discover, idle_components
 
 
 def test_linear_by_hand() -> None:
@@ -170,6 +170,29 @@ def test_an_idle_component_may_lie_in_another_one() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_components_that_a_deployment_does_not_run_are_idle() -> None:
+    """Also those whose parameters are read without a call of the module, or that lie in one that runs."""
+
+    class Parts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4))
+            self.functional, self.tied, self.critic = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 1)
+            self.gru = nn.GRU(4, 4)
+            self.tied.weight = self.functional.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.gru(self.body[0](x))[0]
+            return nn.functional.linear(x, self.functional.weight)
+
+    model = Parts().train()
+    names = ("body", "body.1", "functional", "tied", "gru", "critic")
+    found = idle_components(model, lambda m: m(torch.zeros(2, 3)), names)
+    assert found == ("body.1", "critic") and model.training
+    cost = count_cost(model, lambda m: m(torch.zeros(2, 3)), found)
+    assert cost.parameters == sum(p.numel() for name, p in model.named_parameters() if not name.startswith(found))
+
+
 def test_layers_without_inputs_or_outputs_cost_nothing() -> None:
     model = net(
         lambda s, x: (s.b(s.a(x)), s.z(s.a(x)), s.b(s.a(x)[:0])), a=lin(4, 8), b=lin(8, 3), z=of(nn.Linear, 8, 0)

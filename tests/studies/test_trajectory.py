@@ -43,10 +43,17 @@ def test_importance_is_the_trackers_at_the_end_of_an_epoch(rows):
     model = target.build(generator)
     surgeon = Surgeon(model, discover(model, target.trace, target.components))
     tracker = ImportanceTracker(surgeon, measures=COLUMNS[:3], history=True)
-    observers = [CosineL1(surgeon, target.steps_per_epoch), tracker]
-    train(target, model, target.optimizers(model), target.batches(generator), 3 * target.steps_per_epoch, observers)
+    observers = [CosineL1(surgeon, target.dense_training.steps_per_epoch), tracker]
+    train(
+        target,
+        model,
+        target.optimizers(model),
+        target.batches(generator),
+        3 * target.dense_training.steps_per_epoch,
+        observers,
+    )
     for epoch in (1, 2, 3):
-        expected = tracker.history[epoch * target.steps_per_epoch - 1]
+        expected = tracker.history[epoch * target.dense_training.steps_per_epoch - 1]
         found = [[r[m] for m in COLUMNS[:3]] for r in kind(rows, "importance") if r["epoch"] == epoch]
         assert torch.equal(torch.tensor(found).T, expected)
 

@@ -88,4 +88,5 @@ def test_controllers_are_kept_as_they_are_after_all_their_steps(quick):
     for network in (job.arguments["network"] for job in Workflows().jobs(quick, [0])):
         options = {name: value for name, value in network.items() if name != "target"}
         made = make_target(network["target"], **options)
-        assert made.eval_every == 0 or made.eval_every > 10 * made.dense_steps
+        plan = made.dense_training
+        assert plan.keep == "last" or plan.eval_every > 10 * plan.steps

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from prune_env.described import describe
 from prune_env.groups import discover
-from prune_env.targets import Autoencoder, data, make_target
+from prune_env.targets import Autoencoder, DenseTraining, data, make_target
 from prune_env.targets.autoencoder import AutoencoderNet, layer_widths
 
 # Table 1 of arXiv 2601.19794
@@ -130,7 +131,7 @@ def test_weights_have_torchs_usual_range(digits):
 # ---------------------------------------------------------------------- batches and loss
 def test_an_epoch_covers_images_without_repetition(digits):
     batches = digits.batches(torch.Generator().manual_seed(0))
-    assert digits.steps_per_epoch == 18  # 1,197 images in batches of 64
+    assert digits.dense_training.steps_per_epoch == 18  # 1,197 images in batches of 64
     train = {tuple(image) for image in data.load_digits().train.tolist()}
     epochs = [torch.cat([next(batches) for _ in range(18)]) for _ in range(2)]
     for epoch in epochs:
@@ -232,8 +233,9 @@ def test_training_lowers_the_loss_and_calls_back_once_a_step(digits):
 # ---------------------------------------------------------------------- options
 def test_defaults_of_both_data_sets(mnist):
     digits = Autoencoder()
-    assert (digits.latent_dim, digits.batch_size, digits.dense_steps) == (16, 64, 2000)
-    assert (mnist.latent_dim, mnist.batch_size, mnist.dense_steps, mnist.steps_per_epoch) == (256, 256, 2000, 226)
+    assert (digits.latent_dim, digits.batch_size, digits.dense_training.steps) == (16, 64, 2000)
+    assert (mnist.latent_dim, mnist.batch_size) == (256, 256)
+    assert mnist.dense_training == DenseTraining(2000, steps_per_epoch=226)
 
 
 def test_settings_are_json_and_tell_networks_apart(digits):
@@ -244,10 +246,10 @@ def test_settings_are_json_and_tell_networks_apart(digits):
         "latent_dim": 4,
         "hidden_layers": 3,
         "batch_size": 64,
-        "dense_steps": 60,
         "learning_rate": 1e-3,
         "final_learning_rate": 3e-4,
-        "steps_per_epoch": 18,
+        "images": None,
+        "dense_training": describe(DenseTraining(60, steps_per_epoch=18), "dense_training"),
     }
     assert Autoencoder(latent_dim=5, dense_steps=60).settings() != settings
 
@@ -266,7 +268,7 @@ def test_a_pickle_holds_settings_and_no_images(digits):
 
 def test_training_may_use_the_first_images_alone(digits):
     few = Autoencoder(latent_dim=4, images=128)
-    assert few.steps_per_epoch == 2 and few.settings()["images"] == 128
+    assert few.dense_training.steps_per_epoch == 2 and few.settings()["images"] == 128
     batches = few.batches(torch.Generator().manual_seed(0))
     epoch = torch.cat([next(batches), next(batches)])
     used = data.load_digits().train[:128]

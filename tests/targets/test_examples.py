@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import prune_env  # noqa: F401  registers the environments
+from prune_env.described import describe
 from prune_env.studies.component_aware.group_counts import PAPER, count, table1_rows, write_table1
-from prune_env.targets import known_targets, make_target
+from prune_env.targets import DenseTraining, known_targets, make_target
 from prune_env.targets.examples import EXAMPLES
 from prune_env.training import train
 
@@ -93,8 +94,7 @@ def test_data_and_weights_repeat_themselves(name):
     assert one.score(model, "test") == other.score(again, "test")
     assert one.score(model, "test") != one.score(model, "validation")
     assert one.settings() == {"width": 8, "batch_size": 64, "learning_rate": 3e-3} | {
-        "dense_steps": one.dense_steps,
-        "steps_per_epoch": 32,
+        "dense_training": describe(DenseTraining(one.dense_training.steps, steps_per_epoch=32), "dense_training")
     }
 
 

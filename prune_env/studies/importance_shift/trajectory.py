@@ -50,7 +50,7 @@ def trajectory(target: str, setting: str, options: Mapping[str, Any], seed: int,
     surgeon = Surgeon(model, grouping)
     tracker = ImportanceTracker(surgeon, measures=COLUMNS)
     # The regularisation comes first: importance is measured on the gradient of the total loss.
-    observers: list[Observer] = [CosineL1(surgeon, made.steps_per_epoch), tracker]
+    observers: list[Observer] = [CosineL1(surgeon, made.dense_training.steps_per_epoch), tracker]
     optimizers, batches = made.optimizers(model), made.batches(generator)
     network: Row = {"target": target, "setting": setting, "seed": seed}
     sizes = {name: p.numel() for name, p in model.named_parameters()}
@@ -67,7 +67,7 @@ def trajectory(target: str, setting: str, options: Mapping[str, Any], seed: int,
         for group in grouping.groups
     ]
     for epoch in range(1, epochs + 1):
-        loss = train(made, model, optimizers, batches, made.steps_per_epoch, observers)
+        loss = train(made, model, optimizers, batches, made.dense_training.steps_per_epoch, observers)
         if not math.isfinite(loss):
             raise DenseTrainingError(f"{target}, {setting}, seed {seed} diverged in epoch {epoch}")
         values = tracker.groups(COLUMNS).T.tolist()

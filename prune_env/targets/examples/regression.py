@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from prune_env.targets.base import Split, Target
+from prune_env.targets.base import DenseTraining, Split, Target
 
 _DATA_SEED = 20_250_413
 _SIZES: dict[Split, int] = {"train": 2048, "validation": 512, "test": 512}
@@ -80,9 +80,9 @@ class SyntheticRegression(Target):
             )
         self.width = width
         self.batch_size = batch_size
-        self.dense_steps = dense_steps
         self.learning_rate = learning_rate
-        self.steps_per_epoch = _SIZES["train"] // self.batch_size
+        self._batches_per_epoch = _SIZES["train"] // self.batch_size
+        self.dense_training = DenseTraining(dense_steps, steps_per_epoch=self._batches_per_epoch)
         generator = torch.Generator().manual_seed(_DATA_SEED)
         raw = {split: self.draw(size, generator) for split, size in _SIZES.items()}
         self._samples: dict[Split, Samples] = {split: s.standardised(raw["train"]) for split, s in raw.items()}
@@ -131,7 +131,7 @@ class SyntheticRegression(Target):
         samples = self._samples["train"]
         while True:
             order = torch.randperm(len(samples), generator=generator).to(self.device)
-            for i in range(self.steps_per_epoch):
+            for i in range(self._batches_per_epoch):
                 yield samples[order[i * self.batch_size : (i + 1) * self.batch_size]]
 
     def loss(self, model: nn.Module, batch: Samples) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from prune_env.targets.base import PoolSplit
+from prune_env.targets.base import DenseTraining, PoolSplit
 from prune_env.targets.tdmpc.losses import Learning
 from prune_env.targets.tdmpc.planner import WIDEST
 from prune_env.validation import Range, check_fields, check_value
@@ -105,6 +105,12 @@ class Recipe:
             tau=self.tau,
             td_encoder=self.td_encoder,
             bfloat16=self.bfloat16,
+        )
+
+    def dense_training(self) -> DenseTraining:
+        """How a dense controller is trained; the best one is kept, as the last may be worse."""
+        return DenseTraining(
+            self.dense_steps, steps_per_epoch=self.steps_per_epoch, keep="best", eval_every=self.eval_every
         )
 
     def exploration(self, updates: int) -> float:

@@ -101,10 +101,7 @@ class TDMPC(Target):
         usual: dict[str, Any] = {x: getattr(self.recipe, x) for x in ("horizon", "discount", "std", "bfloat16")}
         usual |= PLANNERS.get((task, obs), {})
         self._usual_planner, self.planner = Planner(**usual), Planner(**usual | dict(planner or {}))
-        self.dense_steps, self.steps_per_epoch = self.recipe.dense_steps, self.recipe.steps_per_epoch
-        self.eval_every = self.recipe.eval_every
-        if controller == "policy":
-            self.idle = ("dynamics", "reward", "q1", "q2")
+        self.dense_training = self.recipe.dense_training()
         self.task = _make_task(task, obs, self.recipe)
         if self.recipe.horizon > self.task.episode_length:
             raise ValueError(

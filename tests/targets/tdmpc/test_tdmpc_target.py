@@ -102,7 +102,7 @@ def test_trains_is_cut_with_its_twins_goes_on_and_is_restored(small):
     model, optimizers, batches = train_state(small)
     grouping = discover(model, small.trace, small.components)
     surgeon = Surgeon(model, grouping, optimizers, small.target_networks(model))
-    observers = [CosineL1(surgeon, small.steps_per_epoch), ImportanceTracker(surgeon)]
+    observers = [CosineL1(surgeon, small.dense_training.steps_per_epoch), ImportanceTracker(surgeon)]
     assert train(small, model, optimizers, batches, 4, observers) > 0
     assert bool((observers[1].groups() > 0).all())  # both backward passes arrive: pi's groups too
     dense, before = surgeon.snapshot(), state_of(model)
@@ -145,7 +145,7 @@ def test_cut_twins_are_what_their_dense_selves_would_be():
 
 def test_an_epoch_is_some_new_episodes_and_some_updates(monkeypatch):
     target = TDMPC(**SMALL, first_episodes=3, episodes_per_epoch=2, steps_per_epoch=5)
-    assert target.steps_per_epoch == 5
+    assert target.dense_training.steps_per_epoch == 5
     model, optimizers, batches = train_state(target)
     replay, lived = next(batches), []
     for _ in range(11):
