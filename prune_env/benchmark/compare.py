@@ -27,7 +27,7 @@ from prune_env.dense.pool import Pool, prepare
 from prune_env.envs import PruningEnv
 from prune_env.parallel import cores, map_unordered
 from prune_env.provenance import made_with
-from prune_env.storage import canonical_json, config_hash
+from prune_env.storage import canonical_json, config_hash, expanded
 
 BUDGETS = (0.3, 0.5, 0.7, 0.8, 0.9)
 """The sparsities at which policies are compared."""
@@ -110,9 +110,10 @@ def compare(
         raise ValueError(f"{', '.join(taken)} cannot be set in env_options: say networks=... and split=... instead")
     options = canonical_json(given)
     setting = _Setting(env, options, networks, split)
-    planned = _plan(setting, list(policies), [float(b) for b in budgets], seeds, Path(out) / FILE_NAME)
+    out = expanded(out)
+    planned = _plan(setting, list(policies), [float(b) for b in budgets], seeds, out / FILE_NAME)
     prepare([_environment(setting).pool], jobs)
-    add_trainings(Path(out), _trainings(setting, policies))
+    add_trainings(out, _trainings(setting, policies))
     for _ in map_unordered(_run, planned, jobs, "policies on networks"):
         pass
     return Run.read(out)
@@ -225,5 +226,5 @@ def _environment(setting: _Setting) -> PruningEnv:
 
 def _fingerprint(policy: str) -> dict[str, str]:
     """What tells a saved policy from another one at the same path; nothing for policies by name."""
-    path = Path(policy)
+    path = expanded(policy)
     return {"model": hashlib.sha256(path.read_bytes()).hexdigest()[:16]} if path.is_file() else {}

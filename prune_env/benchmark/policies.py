@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from prune_env.envs import PruningEnv
 from prune_env.open_sets import add, split_options, unknown
+from prune_env.storage import expanded
 
 
 class Policy(Protocol):
@@ -79,11 +79,11 @@ def find_policy(name: str) -> Factory:
         ValueError: If there is no such policy or file (the known names are listed), or it does not take an option.
     """
     policies = known_policies()
-    short, options = (name, {}) if Path(name).is_file() else split_options(name)
+    short, options = (name, {}) if expanded(name).is_file() else split_options(name)
     if short in policies:
         _check_options(short, policies[short], options)
         return partial(policies[short], **options) if options else policies[short]
-    path = Path(name)
+    path = expanded(name)
     loaders = {f".{entry.name}": entry for entry in entry_points(group="prune_env.policy_files")}
     if path.suffix in loaders:
         if not path.is_file():
@@ -112,5 +112,5 @@ def make_policy(name: str, env: PruningEnv) -> Policy:
 
 def policy_title(name: str) -> str:
     """What tables and plots call a policy: its name, or for a saved one the folder that it lies in."""
-    path = Path(name)
+    path = expanded(name)
     return path.parent.name or path.stem if path.suffix and len(path.parts) > 1 else name

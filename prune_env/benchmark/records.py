@@ -18,6 +18,7 @@ from prune_env.benchmark.records_file import FILE_NAME, read
 from prune_env.benchmark.result import Failure, Key, Kind, Result
 from prune_env.envs.costs import COSTS
 from prune_env.open_sets import unknown
+from prune_env.storage import expanded
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Records:
             FileNotFoundError: If there is no such file.
             ValueError: If the file holds no record, or a line that is none.
         """
-        path = Path(path)
+        path = expanded(path)
         path = path / FILE_NAME if path.is_dir() or path.suffix != ".jsonl" else path
         hint = "make some with `prune-env bench`, or prune_env.benchmark.compare(..., out=FOLDER)"
         if not path.exists():

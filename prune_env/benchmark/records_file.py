@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from prune_env.benchmark.result import Failure, Key, Result
-from prune_env.storage import check_seal, locked, sealed, unwritable
+from prune_env.storage import check_seal, expanded, locked, sealed, unwritable
 
 FILE_NAME = "records.jsonl"
 
@@ -31,7 +31,7 @@ def append(path: str | Path, record: Result | Failure) -> None:
     Raises:
         OSError: The line could not be written whole; the file is as it was before.
     """
-    path = Path(path)
+    path = expanded(path)
     content = {"kind": "result" if isinstance(record, Result) else "failure", **asdict(record)}
     plain = json.loads(json.dumps(content, allow_nan=False, default=_plain_number))
     line = json.dumps(sealed(plain), allow_nan=False).encode() + b"\n"
@@ -77,7 +77,7 @@ def read(path: str | Path) -> list[Result | Failure]:
         ValueError: A line is whole but not a record, or was changed; its number is named.
     """
     records = []
-    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
+    for number, line in enumerate(expanded(path).read_bytes().split(b"\n"), start=1):
         if not line.strip():
             continue
         place = f"{path}, line {number}"
@@ -117,7 +117,7 @@ def finished_keys(path: str | Path, versions: Mapping[str, str] | None = None) -
         path: Of the records.
         versions: Entries that a record's `versions` must have, such as the checksum of a saved policy.
     """
-    if not Path(path).exists():
+    if not expanded(path).exists():
         return set()
     latest = {record.key: record for record in read(path)}
     wanted = dict(versions or {}).items()

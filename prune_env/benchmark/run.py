@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prune_env.benchmark.records import Records
 from prune_env.benchmark.report import table_text, write_report
+from prune_env.storage import expanded
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Run:
         Raises:
             FileNotFoundError: If it holds no records.
         """
-        return cls(Path(folder), Records.read(folder))
+        return cls(expanded(folder), Records.read(folder))
 
     def table(self, width: int = 160) -> str:
         """The headline and the table as plain text, at most `width` characters wide."""

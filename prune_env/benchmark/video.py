@@ -15,6 +15,7 @@ from prune_env.benchmark.rollout import begin, rollout
 from prune_env.envs import PruningEnv
 from prune_env.markup import terminal_text
 from prune_env.parallel import one_thread
+from prune_env.storage import expanded
 
 _POOL = 12  # as in a benchmark, so that its networks are found by their numbers
 _MARGIN = 22  # for a line of text [px]
@@ -56,7 +57,7 @@ def video(
     rollout(made, agent, observation)
     after = _caption(made, f"pruned by {terminal_text(policy_title(policy))}"), _frames(made)
     pictures = [_stack((before[0], above), (after[0], below)) for above, below in zip(before[1], after[1], strict=True)]
-    path = Path(out)
+    path = expanded(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0, optimize=True)
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from prune_env.dense.checkpoints import (
     training_history,
 )
 from prune_env.dense.loop import Evaluation
+from prune_env.described import describe
 from prune_env.parallel import map_unordered
-from prune_env.storage import canonical_json, write_atomically
+from prune_env.storage import canonical_json, expanded, read_sealed, write_atomically, write_sealed
 from prune_env.targets import Target
 
 _NOT_KNOWN = "not known: the network was in the cache"
@@ -55,6 +55,7 @@ def pretrain(
     Raises:
         ValueError: If `out` holds networks of another configuration; nothing has been trained or written by then.
     """
+    out = expanded(out)
     _claim(out, specs)
     tasks = [_Task(spec, label, out, command) for spec, label in specs]
     results = dict(map_unordered(_pretrain_one, tasks, jobs, "dense networks"))
@@ -64,14 +65,14 @@ def pretrain(
 def _claim(out: Path, specs: Sequence[tuple[CheckpointSpec, str]]) -> None:
     """Write into the folder what it is for; it may be for fewer of the same networks so far."""
     path = out / "config.json"
-    config = json.loads(canonical_json({label: {"network": identify(spec), **asdict(spec)} for spec, label in specs}))
-    held = json.loads(path.read_text()) if path.is_file() else {}
+    config = {label: describe({"network": identify(spec), **asdict(spec)}, label) for spec, label in specs}
+    held = read_sealed(path, "delete it, and give the same command again") if path.is_file() else {}
     if any(config.get(label) != network for label, network in held.items()):
         raise ValueError(
             f"{out} holds networks of another configuration ({path}); give another folder with --out, or delete it to "
             "start anew"
         )
-    write_atomically(path, canonical_json(config).encode())
+    write_sealed(path, config)
 
 
 def _pretrain_one(task: _Task) -> tuple[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prune_env.dense import DenseTrainingError
 from prune_env.parallel import single_threaded
+from prune_env.storage import expanded
 from prune_env.studies import catalogue
 from prune_env.studies.core.job_store import Done, run_jobs
 from prune_env.studies.core.page import is_of_full_setting, write_index, write_study
@@ -38,6 +39,7 @@ def reproduce(
         ValueError: If a name is unknown (the known ones are listed), or if the quick setting would overwrite the full.
         DenseTrainingError: At the end, if networks diverged: which, and why. All other studies are written.
     """
+    out = expanded(out)
     studies = catalogue.select(list(names))
     for study in studies:
         if quick and is_of_full_setting(out / study.name):

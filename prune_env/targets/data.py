@@ -17,6 +17,8 @@ import platformdirs
 import torch
 from torch import Tensor
 
+from prune_env.storage import expanded
+
 # SHA-256 of the uncompressed files, whatever compression they arrive in.
 MNIST_FILES = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -28,6 +30,9 @@ MNIST_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
+
+
+_LARGEST_FILE = 47_040_016  # the uncompressed training images [bytes]
 
 
 class DataError(RuntimeError):
@@ -53,7 +58,7 @@ class Images:
 
 def data_folder() -> Path:
     """Where data files are kept: `PRUNE_ENV_DATA`, or the user's cache folder."""
-    return Path(os.environ.get("PRUNE_ENV_DATA") or platformdirs.user_cache_path("prune_env") / "data")
+    return expanded(os.environ.get("PRUNE_ENV_DATA") or platformdirs.user_cache_path("prune_env") / "data")
 
 
 @lru_cache(maxsize=1)
@@ -96,7 +101,8 @@ def mnist_bytes(name: str) -> bytes:
 
 def _verified(path: Path, name: str) -> bytes:
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)  # no more is unpacked, whatever the file says
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path} is damaged ({error}); expected is a file whose uncompressed content has the SHA-256 "

@@ -52,7 +52,7 @@ def test_every_flipped_byte_is_seen(tmp_path):
 )
 def test_arrays_are_validated(tmp_path, changes, message):
     path = tmp_path / "evaluations.npz"
-    np.savez(path, **arrays(**changes))
+    np.savez(path, checksum="of others", **arrays(**changes))
     with pytest.raises(ValueError, match=message):
         read_evaluations(path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from prune_env.dense import DenseTrainingError
 from prune_env.parallel import map_unordered
 from prune_env.provenance import made_with
-from prune_env.storage import cache_folder, canonical_json, write_atomically
+from prune_env.storage import cache_folder, canonical_json, read_sealed, write_sealed
 from prune_env.studies.core.study import Job, Rows, Value
 
 _log = logging.getLogger(__name__)
@@ -60,10 +59,10 @@ def read_done(job: Job) -> Done | None:
     if not path.is_file():
         return None
     try:
-        kept = json.loads(path.read_text())
+        kept = read_sealed(path, "it is not used")
         rows: Rows = kept["rows"]
-        if kept["sha256"] != _checksum(rows) or kept["made_by"] != json.loads(canonical_json(job.made_by())):
-            raise ValueError("its checksum or description does not fit")
+        if kept["made_by"] != json.loads(canonical_json(job.made_by())):
+            raise ValueError("it was made by another job")
         if kept["made_with"]["code"] == job.code:
             return Done(rows, kept["made_with"])
         _log.warning("%s was made by other code; the job is done again", path)
@@ -79,14 +78,9 @@ def _do(job: Job) -> tuple[str, Done]:
     except DenseTrainingError as error:
         return job.key, Done([], described, str(error))
     rows = [{name: _rounded(value) for name, value in row.items()} for row in made]
-    kept = {"made_by": job.made_by(), "made_with": described, "sha256": _checksum(rows), "rows": rows}
-    write_atomically(rows_path(job), json.dumps(kept).encode())
+    write_sealed(rows_path(job), {"made_by": job.made_by(), "made_with": described, "rows": rows})
     return job.key, Done(rows, described)
 
 
 def _rounded(value: Value) -> Value:
     return float(f"{value:.9g}") if isinstance(value, float) else value
-
-
-def _checksum(rows: Rows) -> str:
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -10,11 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prune_env.benchmark.plot_style import save_figure, styled
-from prune_env.storage import write_atomically
+from prune_env.storage import read_sealed, sealed, write_atomically
 from prune_env.studies.core.job_store import Done
 from prune_env.studies.core.study import Claim, Job, Rows, Study, Value
 
 _CLAIMS = "claims.json"
+_REMEDY = "delete it, and reproduce this study again, which repeats no job"
 
 
 def write_study(
@@ -49,14 +50,14 @@ def write_study(
         "made_with": _made_with(jobs, done),
         "claims": [asdict(claim) for claim in claims],
     }
-    write_atomically(folder / _CLAIMS, json.dumps(said, indent=1).encode())
+    write_atomically(folder / _CLAIMS, json.dumps(sealed(said), indent=1).encode())
     return claims
 
 
 def is_of_full_setting(folder: Path) -> bool:
     """Whether a study was written there in the full setting."""
     path = folder / _CLAIMS
-    return path.is_file() and not json.loads(path.read_text())["quick"]
+    return path.is_file() and not read_sealed(path, _REMEDY)["quick"]
 
 
 def write_index(names: Iterable[str], out: Path) -> None:
@@ -65,7 +66,7 @@ def write_index(names: Iterable[str], out: Path) -> None:
     for name in names:
         path = out / name / _CLAIMS
         if path.is_file():
-            said = json.loads(path.read_text())
+            said = read_sealed(path, _REMEDY)
             claims = [Claim(**claim) for claim in said["claims"]]
             parts += [f"## [{said['title']}]({name}/page.md)", f"`{said['command']}`"]
             parts.append(claims_table(claims, rules=False) if claims else "No statement to judge.")
