@@ -1,4 +1,4 @@
-"""What happens while an agent trains: progress, TensorBoard scalars of the pruning, checkpoints, evaluation."""
+"""Callbacks for training an agent: TensorBoard scalars of the pruning, progress bar, checkpoints, evaluation."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
-from prune_env.agents.evaluations import Evaluations, read_evaluations
+from prune_env.agents.evaluations import FILE_NAME, Evaluations, read_evaluations
 from prune_env.storage import DamagedFileError
 
 _log = logging.getLogger(__name__)
 
 
 class PruningScalars(BaseCallback):
-    """Log sparsity, retained score, reward terms and the executed ratio of every group to TensorBoard.
+    """Log reward terms (sparsities, retained score) and the executed ratio of every group to TensorBoard.
 
-    Means over the rounds since the last time SB3 wrote its log.
+    Values are means over the rounds since SB3 last wrote its log.
 
     Args:
-        group_names: Of the environment.
+        group_names: Names of the environment's groups.
     """
 
     def __init__(self, group_names: tuple[str, ...]):
@@ -43,11 +43,11 @@ class PruningScalars(BaseCallback):
 
 
 class ProgressBar(BaseCallback):
-    """A bar over the training steps with the retained score of the latest rounds.
+    """A progress bar over the training steps, with the mean retained score of the last rollout.
 
     Args:
-        total: Steps to train to.
-        description: What the bar is called.
+        total: Number of training steps at the end.
+        description: Text in front of the bar.
     """
 
     def __init__(self, total: int, description: str):
@@ -72,11 +72,11 @@ class ProgressBar(BaseCallback):
 
 
 class Checkpoints(BaseCallback):
-    """Save the agent every so many steps, at the end of a rollout, so that a killed run goes on from there.
+    """Save the agent periodically, at the end of a rollout, so that an interrupted run resumes from there.
 
     Args:
-        save: Called with no argument.
-        every: Steps between saves.
+        save: Function without arguments that saves the agent.
+        every: Steps between saves, at least.
     """
 
     def __init__(self, save: Callable[[], None], every: int):
@@ -96,14 +96,14 @@ class Checkpoints(BaseCallback):
 
 
 class SameEpisodes(EvalCallback):
-    """SB3's EvalCallback over the same networks, budgets and batches every time: a curve shows the agent's progress.
+    """SB3's EvalCallback on the same networks, budgets and batches every time, so that evaluations can be compared.
 
     SB3 writes `evaluations.npz` in place, where a kill cuts it short; here it is written atomically.
 
     Args:
         env: As for `EvalCallback`.
-        path: Of the learning curve.
-        seed: Of the episodes.
+        path: Path of the learning curve.
+        seed: Seed of the episodes.
         **kwargs: As for `EvalCallback`.
     """
 
@@ -123,17 +123,17 @@ class SameEpisodes(EvalCallback):
 
 
 def evaluation(env: VecEnv, folder: Path, every: int, episodes: int, seed: int, since: int = 0) -> EvalCallback:
-    """A deterministic evaluation that writes `evaluations.npz` for the learning curve, or goes on with it.
+    """Evaluate periodically, deterministically, and keep the learning curve in `evaluations.npz`.
 
     Args:
-        env: Of training networks; nothing is tuned on those held out.
-        folder: Where to write.
+        env: Environment of training networks; held-out ones are for benchmarks only.
+        folder: Folder of the file.
         every: Calls of the vectorised environment between evaluations.
-        episodes: Episodes of an evaluation.
-        seed: Of these episodes.
-        since: Steps after which training goes on; evaluations of later steps, lost in a kill, are forgotten.
+        episodes: Episodes of each evaluation.
+        seed: Seed of these episodes.
+        since: Steps that a resumed training starts from; evaluations after it are dropped, as they will be repeated.
     """
-    path = folder / "evaluations.npz"
+    path = folder / FILE_NAME
     callback = SameEpisodes(
         env, path, eval_freq=every, n_eval_episodes=episodes, deterministic=True, verbose=0, seed=seed
     )
@@ -141,7 +141,7 @@ def evaluation(env: VecEnv, folder: Path, every: int, episodes: int, seed: int, 
         try:
             saved = read_evaluations(path)
         except DamagedFileError as error:
-            _log.warning("%s; the learning curve begins anew", error)
+            _log.warning("%s; the learning curve starts anew", error)
             return callback
         kept = saved.timesteps <= since
         callback.evaluations_timesteps = saved.timesteps[kept].tolist()

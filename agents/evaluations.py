@@ -16,10 +16,12 @@ import numpy as np
 
 from prune_env.storage import DamagedFileError, check_archive, write_atomically
 
+FILE_NAME = "evaluations.npz"
+
 
 @dataclass(frozen=True)
 class Evaluations:
-    """What an agent returned while it was trained.
+    """Returns of an agent in the evaluations during its training.
 
     Attributes:
         timesteps: Steps of training before each evaluation, int [E], ascending.

@@ -1,7 +1,7 @@
-"""An actor-critic that treats groups alike: one small network reads every group, next to a summary of all of them.
+"""An actor-critic over groups: weights are shared, and a mean over all groups gives context (Deep Sets, 1703.06114).
 
-A policy over a flat observation learns each group's place by heart, and with it the few networks that it was trained
-on. Sharing the weights over groups leaves fewer of them, all of which see every group of every network.
+A policy over a flat observation overfits to group positions, and with them to the few networks that it was trained on.
+Shared weights are fewer, and all of them are trained on every group of every network.
 
 Letters: B observations, G groups, F columns, H hidden units.
 """
@@ -16,45 +16,49 @@ from torch import Tensor, nn
 
 
 class GroupEncoder(nn.Module):
-    """Two layers with shared weights; the second also sees the mean of the first over all groups.
+    """Two layers with shared weights; the second also reads the mean of the first over all groups.
 
     Args:
         columns: F.
         hidden: H.
-        places: G, to learn also what each group's place means; 0 treats groups by what is seen of them alone.
+        positions: G for a learned embedding of each group's position; 0 for none, which makes the encoder equivariant
+            to permutations of the groups.
     """
 
-    def __init__(self, columns: int, hidden: int, places: int = 0):
+    def __init__(self, columns: int, hidden: int, positions: int = 0):
         super().__init__()
         self.alone = nn.Linear(2 * columns, hidden)
         self.together = nn.Linear(2 * hidden, hidden)
-        self.place = nn.Parameter(torch.zeros(places, hidden)) if places else None
+        self.position_embedding = nn.Parameter(torch.zeros(positions, hidden)) if positions else None
 
     def forward(self, table: Tensor) -> Tensor:
         """[B, G, F] to [B, G, H]."""
         relative = table - table.mean(dim=1, keepdim=True)
-        seen = self.alone(torch.cat([table, relative], dim=-1))
-        alone = torch.tanh(seen if self.place is None else seen + self.place)
+        features = self.alone(torch.cat([table, relative], dim=-1))
+        if self.position_embedding is not None:
+            features = features + self.position_embedding
+        alone = torch.tanh(features)
         summary = alone.mean(dim=1, keepdim=True).expand_as(alone)
         return torch.tanh(self.together(torch.cat([alone, summary], dim=-1)))
 
 
 class GroupExtractor(nn.Module):
-    """What SB3 calls an mlp_extractor: latent vectors of actor, [B, G * H], and critic, [B, H].
+    """SB3's mlp_extractor: latent vectors of the actor, [B, G * H], and of the critic, [B, H].
 
     Args:
         groups: G.
         columns: F.
         hidden: H.
-        places: Whether each group's place is learnt too.
+        position_embedding: Whether each group's position has a learned embedding.
     """
 
-    def __init__(self, groups: int, columns: int, hidden: int, places: bool = False):
+    def __init__(self, groups: int, columns: int, hidden: int, position_embedding: bool = False):
         super().__init__()
         self.groups, self.columns = groups, columns
         self.latent_dim_pi, self.latent_dim_vf = groups * hidden, hidden
-        self.actor = GroupEncoder(columns, hidden, groups if places else 0)
-        self.critic = GroupEncoder(columns, hidden, groups if places else 0)
+        positions = groups if position_embedding else 0
+        self.actor = GroupEncoder(columns, hidden, positions)
+        self.critic = GroupEncoder(columns, hidden, positions)
         self.register_buffer("shift", torch.zeros(columns))
         self.register_buffer("scale", torch.ones(columns))
 
@@ -63,7 +67,7 @@ class GroupExtractor(nn.Module):
         table = observations.reshape(-1, self.columns)
         self.shift = table.mean(0)
         spread = table.std(0)
-        # What does not vary among dense networks (progress, say) varies in later rounds, and must not be blown up then.
+        # Columns that are constant over dense networks, such as progress, vary in later rounds: they keep their scale.
         self.scale = torch.where(spread < 1e-6, 1.0, spread.clamp_min(1e-2))
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,23 +100,24 @@ class GroupHead(nn.Module):
 
 
 class GroupPolicy(ActorCriticPolicy):
-    """An SB3 actor-critic policy over groups; its action is one number for each of them.
+    """An SB3 actor-critic policy over groups, after Deep Sets (arXiv 1703.06114); its action is one number per group.
 
     Args:
         *args: As for `ActorCriticPolicy`.
         hidden: H.
-        places: Learn also what each group's place means: for targets whose groups do different things.
+        position_embedding: Learn an embedding of each group's position: for one kind of network, whose groups differ in
+            more than their columns tell.
         **kwargs: As for `ActorCriticPolicy`.
     """
 
-    def __init__(self, *args: Any, hidden: int = 64, places: bool = False, **kwargs: Any):
-        self._hidden, self._places = hidden, places
+    def __init__(self, *args: Any, hidden: int = 64, position_embedding: bool = False, **kwargs: Any):
+        self._hidden, self._position_embedding = hidden, position_embedding
         super().__init__(*args, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
         groups = self.action_space.shape[0]  # type: ignore[index]
         self.mlp_extractor = GroupExtractor(  # type: ignore[assignment]
-            groups, self.features_dim // groups, self._hidden, self._places
+            groups, self.features_dim // groups, self._hidden, self._position_embedding
         )
 
     def _build(self, lr_schedule: Any) -> None:
@@ -120,7 +125,7 @@ class GroupPolicy(ActorCriticPolicy):
         self.action_net = GroupHead(self.action_space.shape[0], self._hidden)  # type: ignore[index]
         nn.init.orthogonal_(self.action_net.linear.weight, gain=0.01)
         nn.init.zeros_(self.action_net.linear.bias)
-        # The base class has made the optimizer for the head that was just replaced.
+        # The base class built its optimizer on the head that was just replaced.
         self.optimizer = self.optimizer_class(self.parameters(), **{"lr": lr_schedule(1), **self.optimizer_kwargs})
 
     def calibrate(self, observations: Tensor) -> None:
@@ -130,4 +135,5 @@ class GroupPolicy(ActorCriticPolicy):
         extractor.calibrate(observations)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {**super()._get_constructor_parameters(), "hidden": self._hidden, "places": self._places}
+        own = {"hidden": self._hidden, "position_embedding": self._position_embedding}
+        return {**super()._get_constructor_parameters(), **own}

@@ -1,8 +1,8 @@
 """A trained agent on disk: one zip of SB3's own format, to which a description in JSON is added.
 
-SB3's part contains pickled Python objects: load only agents whose origin you trust. The description says what made the
-agent and what it fits, and holds the statistics that its observations are normalised with; before anything is unpickled
-it is read, and the checksums of the zip are verified.
+SB3's part contains pickled Python objects: load only agents from sources that you trust. The description says how the
+agent was trained and which environments it fits, and holds the statistics that normalise its observations. It is read,
+and the checksums of the zip are verified, before anything is unpickled.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
+from prune_env.agents.evaluations import FILE_NAME, read_evaluations
 from prune_env.agents.settings import ALGORITHMS, algorithm
+from prune_env.benchmark import AgentTraining
 from prune_env.envs import PruningEnv
 from prune_env.isolation import isolated
-from prune_env.storage import check_archive, check_seal, sealed, write_atomically
+from prune_env.storage import DamagedFileError, check_archive, check_seal, sealed, write_atomically
 from prune_env.validation import Range, check_value
 
 _EPSILON = 1e-8
@@ -36,8 +38,11 @@ class SavedAgent:
     """An SB3 model that prunes in the environment's own units, like a heuristic.
 
     Args:
-        path: Of its zip.
-        env: The environment to act in, whose groups and columns must be those of the training environment.
+        path: Path of its zip.
+        env: The environment to act in, with the same groups and columns as the training environment.
+
+    Attributes:
+        training: How it was trained; None for a model that `train_agent` did not train.
 
     Raises:
         ValueError: If the file is missing or damaged, or the environment does not fit the agent.
@@ -60,6 +65,7 @@ class SavedAgent:
         self._mean = np.array(normalisation["mean"]) if normalisation else None
         self._scale = np.sqrt(np.array(normalisation["variance"]) + _EPSILON) if normalisation else None
         self._max_ratio = env.max_ratio
+        self.training = _training(description["made_by"], path.parent)
 
     def predict(
         self,
@@ -76,7 +82,7 @@ class SavedAgent:
 
 
 def load_agent(path: Path, env: PruningEnv) -> SavedAgent:
-    """Load a saved agent as a policy for `env`; the benchmark's door for `.zip` files."""
+    """Load a saved agent as a policy for `env`; benchmarks load `.zip` files by it."""
     return SavedAgent(path, env)
 
 
@@ -86,11 +92,11 @@ def save_agent(
     """Write `model.zip` into a folder, atomically; returns its path.
 
     Args:
-        folder: Where to.
+        folder: Folder of the file.
         model: The trained model, which acts in [-1, 1].
         env: The environment that it was trained in.
-        normaliser: Holds the statistics of its observations.
-        made_by: Configuration and training steps, for the record.
+        normaliser: The wrapper that normalised its observations, or None.
+        made_by: `{"algorithm": NAME}` and, for the report of a benchmark, the configuration of the training.
     """
     folder.mkdir(parents=True, exist_ok=True)
     description = {
@@ -115,7 +121,7 @@ def _sha256(content: bytes) -> str:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """What a saved agent says of itself, after checking the file as a whole; nothing is unpickled.
+    """The description of a saved agent, after checking the file as a whole; nothing is unpickled.
 
     Raises:
         ValueError: If the file is missing, damaged, or was not saved here.
@@ -160,9 +166,31 @@ def _check_description(description: dict[str, Any]) -> None:
 
 
 def restore_normaliser(normaliser: VecNormalize, description: dict[str, Any]) -> None:
-    """Put saved statistics back into a VecNormalize, to go on training."""
+    """Put saved statistics back into a VecNormalize, to resume training."""
     saved, running = description["normalisation"], _running(normaliser)
     running.mean, running.var, running.count = np.array(saved["mean"]), np.array(saved["variance"]), saved["count"]
+
+
+def _training(made_by: dict[str, Any], folder: Path) -> AgentTraining | None:
+    if not {"algorithm", "env", "seed", "timesteps"} <= set(made_by):
+        return None
+    try:
+        curve = read_evaluations(folder / FILE_NAME)
+    except (OSError, DamagedFileError):  # the agent acts as well without its curve
+        evaluated_at, returns = [], []
+    else:
+        evaluated_at, returns = curve.timesteps.tolist(), curve.results.astype(float).tolist()
+    return AgentTraining(
+        algorithm=made_by["algorithm"],
+        env=made_by["env"],
+        env_options=made_by.get("env_options", {}),
+        hyperparameters={**made_by.get("hyperparams", {}), "n_envs": made_by.get("n_envs", 1)},
+        seed=made_by["seed"],
+        cuts=made_by["timesteps"],
+        seconds=made_by.get("seconds"),
+        evaluated_at=evaluated_at,
+        returns=returns,
+    )
 
 
 def _statistics(normaliser: VecNormalize | None) -> dict[str, Any] | None:

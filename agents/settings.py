@@ -1,4 +1,4 @@
-"""Algorithms and their hyperparameters: YAML files that rl-zoo would read, without its `eval`."""
+"""Algorithms and their hyperparameters, in YAML files of rl-zoo's format, read without its `eval`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POLICIES: dict[str, str | type[ActorCriticPolicy]] = {"MlpPolicy": "MlpPolicy", 
 
 
 def algorithm(name: str) -> type[BaseAlgorithm]:
-    """The SB3 class by name.
+    """The SB3 class of an algorithm.
 
     Raises:
         ValueError: If the name is unknown; the known ones are listed.
@@ -29,7 +29,7 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
 
 
 def load_hyperparams(name: str, env_id: str) -> dict[str, Any]:
-    """Hyperparameters of an algorithm for an environment id, else its defaults; {} if there is no file for it."""
+    """Hyperparameters of an algorithm for an environment id, or the file's defaults; {} without a file."""
     path = files("prune_env.agents") / "hyperparams" / f"{name}.yml"
     if not path.is_file():
         return {}
@@ -38,7 +38,7 @@ def load_hyperparams(name: str, env_id: str) -> dict[str, Any]:
 
 
 def policy_class(name: str) -> str | type[ActorCriticPolicy]:
-    """What SB3 takes as a policy, by the name in a YAML file.
+    """The policy network by its name in a YAML file, as SB3 takes it.
 
     Raises:
         ValueError: If the name is unknown; the known ones are listed.
@@ -49,7 +49,7 @@ def policy_class(name: str) -> str | type[ActorCriticPolicy]:
 
 
 def parse_schedule(value: Any) -> Any:
-    """rl-zoo's "lin_3e-4" as a schedule that falls linearly to zero; anything else as it is."""
+    """Turn rl-zoo's "lin_3e-4" into a schedule that decays linearly to zero; other values are returned unchanged."""
     if isinstance(value, str) and value.startswith("lin_"):
         return linear_schedule(float(value.removeprefix("lin_")))
     return value

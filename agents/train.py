@@ -1,9 +1,10 @@
-"""Train a Stable-Baselines3 agent to prune: environments in processes, evaluation, checkpoints, resume."""
+"""Train a Stable-Baselines3 agent to prune: vectorised environments, evaluation, checkpoints, resume."""
 
 from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor, VecNormalize
 
 import prune_env
+from prune_env.agents.behaviour_cloning import clone_behaviour
 from prune_env.agents.callbacks import Checkpoints, ProgressBar, PruningScalars, evaluation
-from prune_env.agents.imitation import imitate
 from prune_env.agents.policies import GroupPolicy
 from prune_env.agents.saved import read_description, restore_normaliser, save_agent
 from prune_env.agents.settings import algorithm, load_hyperparams, parse_schedule, policy_class
@@ -28,19 +29,19 @@ from prune_env.envs import PruningEnv
 from prune_env.parallel import cores, single_threaded
 from prune_env.storage import DamagedFileError, canonical_json, expanded, read_sealed, write_sealed
 
-_CALIBRATION_RESETS = 256  # dense networks looked at before training, to standardise what a GroupPolicy reads
+_CALIBRATION_RESETS = 256  # observations of dense networks by which a GroupPolicy standardises its columns
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class EnvFactory:
-    """Makes an environment whose actions lie in [-1, 1]; picklable, so that it can make it in another process."""
+    """Makes an environment whose actions lie in [-1, 1]; picklable, so that other processes can call it."""
 
     env_id: str
     options: Mapping[str, Any]
 
     def __call__(self) -> gym.Env:
-        """The environment, with one torch thread for its process."""
+        """Make the environment, and limit its process to one torch thread."""
         single_threaded()
         prune_env.register_environments()
         env = gym.make(self.env_id, disable_env_checker=True, **self.options)
@@ -61,25 +62,26 @@ def train_agent(
     eval_episodes: int = 24,
     progress: bool = True,
 ) -> Path:
-    """Train an agent and return the path of its `model.zip`; a run that was killed goes on where it was saved last.
+    """Train an agent and return the path of its `model.zip`; an interrupted run resumes from its last checkpoint.
 
     Args:
         algo: Name of an algorithm, see `prune_env.agents.ALGORITHMS`.
         env_id: Id of the environment.
         out: Folder of the run: model, learning curve (`evaluations.npz`) and TensorBoard logs.
         env_options: Arguments of the environment.
-        timesteps: Rounds to train for in all environments together; by default the hyperparameters' `n_timesteps`.
-        n_envs: Environments, in processes of their own if there are several; by default the hyperparameters'.
-        seed: Of the agent and of the environments.
-        hyperparams: Override those of the YAML file.
-        eval_every: Rounds between evaluations on training networks, which are also the moments of saving.
-        eval_episodes: Episodes of an evaluation.
-        progress: Show a progress bar.
+        timesteps: Rounds in all environments together; by default the hyperparameters' `n_timesteps`.
+        n_envs: Number of environments, each in its own process if there are several; by default the hyperparameters'.
+        seed: Seed of the agent and of the environments.
+        hyperparams: Hyperparameters that replace those of the YAML file. `behaviour_cloning` names a plain policy to
+            warm-start a `GroupPolicy` from.
+        eval_every: Rounds between evaluations on training networks, and between checkpoints.
+        eval_episodes: Episodes of each evaluation.
+        progress: Whether to show a progress bar.
 
     Raises:
         ValueError: If a name is unknown, or `out` holds a run with another configuration.
     """
-    algorithm(algo)  # an unknown name ends here, before anything was made
+    algorithm(algo)  # an unknown name raises here, before anything is written
     out = expanded(out)
     settings = load_hyperparams(algo, env_id) | dict(hyperparams or {})
     n_envs = n_envs or settings.get("n_envs", 1)
@@ -93,8 +95,11 @@ def train_agent(
         "seed": seed,
         "hyperparams": {k: v for k, v in settings.items() if k not in ("n_envs", "n_timesteps")},
     }
-    config: dict[str, Any] = json.loads(canonical_json(described))  # a copy: SB3 writes into policy_kwargs
+    config: dict[str, Any] = json.loads(canonical_json(described))  # a copy, as SB3 writes into policy_kwargs
+    if settings.get("behaviour_cloning") and policy_class(settings.get("policy", "MlpPolicy")) is not GroupPolicy:
+        raise ValueError("behaviour_cloning warm-starts a GroupPolicy only; give the hyperparameter policy=GroupPolicy")
     _refuse_other(out, config)
+    started, earlier = time.perf_counter(), _seconds_so_far(out)
     make = EnvFactory(env_id, options)
     single: PruningEnv = make().unwrapped  # type: ignore[assignment]
     prepare([single.pool], jobs=cores())
@@ -104,11 +109,13 @@ def train_agent(
         eval_venv = open_environments.enter_context(closing(_vectorised(make, 1, seed + 1, normalise, training=False)))
         normaliser = venv if isinstance(venv, VecNormalize) else None
         model = _make_or_resume(algo, venv, settings, out, seed, single)
-        write_sealed(out / "config.json", config)  # a mistaken command leaves nothing
+        write_sealed(out / "config.json", config)  # last, so that errors leave no folder
         config["versions"] = {"prune_env": prune_env.__version__, "torch": torch.__version__}
 
         def save() -> None:
-            save_agent(out, model, single, normaliser, {**config, "timesteps": model.num_timesteps})
+            seconds = round(earlier + time.perf_counter() - started, 1)
+            made_by = {**config, "timesteps": model.num_timesteps, "seconds": seconds}
+            save_agent(out, model, single, normaliser, made_by)
 
         left, every = timesteps - model.num_timesteps, max(eval_every // n_envs, 1)
         callbacks = [
@@ -144,6 +151,12 @@ def _refuse_other(out: Path, config: dict[str, Any]) -> None:
         )
 
 
+def _seconds_so_far(out: Path) -> float:
+    """Training time of the runs that this one resumes [s]."""
+    path = out / "model.zip"
+    return float(read_description(path)["made_by"].get("seconds", 0.0)) if path.is_file() else 0.0
+
+
 def _vectorised(make: EnvFactory, n_envs: int, seed: int, normalise: bool, training: bool = True) -> VecEnv:
     venv: VecEnv = DummyVecEnv([make]) if n_envs == 1 else SubprocVecEnv([make] * n_envs, start_method="spawn")
     venv.seed(seed)
@@ -161,19 +174,19 @@ def _make_or_resume(
         if normaliser is not None:
             restore_normaliser(normaliser, description)
         model = algorithm(algo).load(path, env=venv, device="cpu", tensorboard_log=logs)
-        _log.info("going on with %s at step %d", path, model.num_timesteps)
-        # The environments start new episodes: with the old seed they would repeat those already learned from.
+        _log.info("resuming %s at step %d", path, model.num_timesteps)
+        # The environments start new episodes: with the old seed they would repeat those of the earlier run.
         venv.seed(seed + model.num_timesteps)
         return model
-    beside = {"n_envs", "n_timesteps", "normalize", "imitate"}  # what is not an algorithm's own argument
-    arguments = {k: parse_schedule(v) for k, v in settings.items() if k not in beside}
+    ours = {"n_envs", "n_timesteps", "normalize", "behaviour_cloning"}  # no arguments of SB3's algorithms
+    arguments = {k: parse_schedule(v) for k, v in settings.items() if k not in ours}
     policy = policy_class(arguments.pop("policy", "MlpPolicy"))
     model = algorithm(algo)(policy, venv, seed=seed, device="cpu", tensorboard_log=logs, **arguments)
     if isinstance(model.policy, GroupPolicy):
         env.reset(seed=seed)
-        seen = torch.as_tensor(np.stack([env.reset()[0] for _ in range(_CALIBRATION_RESETS)]))
-        model.policy.calibrate(seen)
-        if heuristic := settings.get("imitate"):
-            left = imitate(model.policy, env, heuristic, seen)
-            _log.info("starting from %s, to %.3f of the actions' range", heuristic, left)
+        observations = torch.as_tensor(np.stack([env.reset()[0] for _ in range(_CALIBRATION_RESETS)]))
+        model.policy.calibrate(observations)
+        if heuristic := settings.get("behaviour_cloning"):
+            error = clone_behaviour(model.policy, env, heuristic, observations)
+            _log.info("warm start from %s, RMSE %.3f of the actions' range", heuristic, error)
     return model

@@ -1,4 +1,4 @@
-"""The policy network over groups: no group has a place of its own, and what it reads is standardised."""
+"""The policy network over groups: equivariant to permutations of the groups, with standardised columns."""
 
 import numpy as np
 import pytest
@@ -63,14 +63,14 @@ def test_a_group_sees_the_others():
     assert (np.abs(changed_actions - actions)[:, :4] > 1e-4).all()
 
 
-def test_with_places_a_group_is_more_than_its_numbers():
-    policy, table = make_policy(places=True), np.zeros((1, G, F), dtype=np.float32)
+def test_a_position_embedding_tells_equal_groups_apart():
+    policy, table = make_policy(position_embedding=True), np.zeros((1, G, F), dtype=np.float32)
     assert outputs(policy, table)[0].std() > 0.1  # groups that look alike are told apart
     assert outputs(make_policy(), table)[0].std() < 1e-6
     torch.manual_seed(0)
-    fresh = GroupPolicy(Box(-5, 5, (G * F,)), Box(-1, 1, (G,)), lambda _: 1e-3, hidden=H, places=True)
+    fresh = GroupPolicy(Box(-5, 5, (G * F,)), Box(-1, 1, (G,)), lambda _: 1e-3, hidden=H, position_embedding=True)
     assert outputs(fresh, table)[0].std() < 1e-6  # only once it has learnt to
-    assert fresh._get_constructor_parameters()["places"] is True
+    assert fresh._get_constructor_parameters()["position_embedding"] is True
 
 
 def test_weights_are_shared_over_groups():

@@ -14,7 +14,7 @@ from prune_env.agents.settings import POLICIES, algorithm, linear_schedule, pars
 from prune_env.envs import ENVIRONMENTS
 
 BESIDE = {"normalize": bool, "n_timesteps": int, "n_envs": int}  # rl-zoo keeps these next to the algorithm's own
-OURS = {"imitate"}
+OURS = {"behaviour_cloning"}
 FILES = sorted((path.name.removesuffix(".yml"), path) for path in (files("prune_env.agents") / "hyperparams").iterdir())
 
 

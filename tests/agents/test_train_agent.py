@@ -44,6 +44,21 @@ def test_model_description_configuration_and_curve_are_written(trained, env):
     assert PPO.load(trained / "model.zip", device="cpu").num_timesteps == 16
 
 
+def test_a_saved_agent_knows_how_it_was_trained(train, trained, tmp_path, env):
+    training = SavedAgent(trained / "model.zip", env).training
+    assert (training.algorithm, training.env, training.seed, training.cuts) == ("ppo", ENV_ID, 0, 16)
+    assert training.hyperparameters["n_steps"] == 8 and training.env_options == OPTIONS
+    assert training.evaluated_at == [8, 16] and training.returns == evaluations(trained)["results"].tolist()
+    folder = shutil.copytree(trained, tmp_path / "ppo")
+    train(folder, timesteps=24)
+    resumed = SavedAgent(folder / "model.zip", env).training
+    assert resumed.cuts == 24 and resumed.seconds > training.seconds > 0
+    (folder / "evaluations.npz").write_bytes(b"damaged")
+    assert SavedAgent(folder / "model.zip", env).training.returns == []
+    other = SavedAgent(train(tmp_path / "other", seed=1), env).training
+    assert other.agent == training.agent != resumed.agent
+
+
 def test_the_learning_curve_has_a_row_for_each_evaluation(trained):
     curve = evaluations(trained)
     assert curve["timesteps"].tolist() == [8, 16]
@@ -186,6 +201,7 @@ def test_a_folder_of_another_configuration_is_refused_and_kept(train, trained, t
         ({"env_options": {**OPTIONS, "rounds": 0}}, r"rounds must be .* in \[1, inf\)"),
         ({"env_options": {**OPTIONS, "colour": "red"}}, "colour"),
         ({"hyperparams": {"policy": "CnnPolicy"}}, "unknown policy network 'CnnPolicy'"),
+        ({"hyperparams": {"policy": "MlpPolicy", "behaviour_cloning": "l2"}}, "warm-starts a GroupPolicy only"),
     ],
 )
 def test_a_mistake_raises_and_does_not_claim_the_folder(train, tmp_path, changes, message):

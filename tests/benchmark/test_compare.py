@@ -1,5 +1,6 @@
 """Benchmarks: equal terms for all policies, one record for each cut, failures on record, and runs that resume."""
 
+import csv
 import math
 from dataclasses import asdict
 from importlib import import_module
@@ -10,12 +11,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from prune_env import PruningEnv
-from prune_env.agents import EnvFactory, save_agent
+from prune_env.agents import EnvFactory, save_agent, train_agent
 from prune_env.agents.policies import GroupPolicy
 from prune_env.baselines import Random, RandomSearch, Uniform
-from prune_env.benchmark import Failure, Result, Run, compare, policies, register_policy
+from prune_env.benchmark import Failure, Result, Run, compare, policies, rank_policies, register_policy
+from prune_env.benchmark.agent_training import read_trainings
 from prune_env.benchmark.records_file import read
 from prune_env.dense import checkpoints
+from prune_env.envs.costs import COSTS, register_cost, sparsity_name
 from prune_env.targets.autoencoder import Autoencoder
 
 comparison = import_module("prune_env.benchmark.compare")  # the package gives this name to the function in it
@@ -96,6 +99,45 @@ def test_privileged_policies_are_marked_and_their_trials_counted(tmp_path):
         "uniform": (False, False, 0),
         "search-3": (True, False, 3),
     }
+
+
+def test_a_new_cost_is_in_records_table_and_report_without_a_change_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setitem(COSTS, "channels", None)  # taken back after the test
+    del COSTS["channels"]
+    register_cost("channels", lambda network: lambda widths: np.asarray(widths).sum(axis=-1))
+    options = {**OPTIONS, "budget_unit": "channels"}
+    small = {"env_options": options, "budgets": (0.3, 0.6), "networks": 1, "seeds": 1}
+    run = compare(["uniform", "none"], out=tmp_path, **small)
+    for r in run.records.results:
+        assert set(r.sparsities) == set(COSTS) == {"parameters", "macs", "channels"} and r.budget_unit == "channels"
+        assert r.budget_sparsity == r.sparsities["channels"] and (r.policy == "none" or r.budget_sparsity >= r.budget)
+    standings = {s.policy: s for s in rank_policies(run.records).standings}
+    assert standings["uniform"].ranked and not standings["none"].ranked
+    assert "channels removed" in run.report().read_text() and "channels removed" in run.table(300)
+    (row, _) = csv.DictReader((tmp_path / "table.csv").open(newline=""))
+    for cost in COSTS:
+        assert float(row[f"{sparsity_name(cost)}_0.6"]) == pytest.approx(standings["uniform"].sparsities[cost][1], 1e-5)
+
+
+def test_how_an_agent_was_trained_is_kept_beside_the_records(tmp_path):
+    options = {"budget": 0.5, **OPTIONS}
+    paths = [
+        train_agent(
+            "ppo", ENV_ID, tmp_path / f"ppo-{seed}", env_options=options, timesteps=8, n_envs=1, seed=seed,
+            hyperparams={"n_steps": 8, "batch_size": 8, "n_epochs": 1}, eval_every=8, eval_episodes=2, progress=False,
+        )
+        for seed in (0, 1)
+    ]  # fmt: skip
+    small = {**SETTING, "networks": 1, "seeds": 1}
+    run = compare([*map(str, paths), "uniform"], out=tmp_path / "duel", **small)
+    known = read_trainings(tmp_path / "duel")
+    assert {name: (t.seed, t.cuts, len(t.returns)) for name, t in known.items()} == {
+        "ppo-0": (0, 8, 1),
+        "ppo-1": (1, 8, 1),
+    }
+    assert {r.policy: r.agent for r in run.records.all} == {"uniform": ""} | {n: t.agent for n, t in known.items()}
+    assert list(run.records.kinds) == ["ppo (2 seeds)", "uniform"]
+    assert "ppo (2 seeds): hyperparameters" in run.report().read_text()
 
 
 # ---------------------------------------------------------------------- on equal terms

@@ -200,6 +200,7 @@ def test_names_are_harmless_in_every_file(tmp_path, make_result, name):
     assert "script" not in page.tags
     markdown = (tmp_path / "table.md").read_text()
     assert not re.search(r"(?<!\\)<script", markdown)
+    assert "\x1b" not in table_text(Records.read(tmp_path)) + markdown
     assert len({line.count("|") - line.count("\\|") for line in markdown.splitlines()}) == 2
     rows = list(csv.reader((tmp_path / "table.csv").open(newline="")))
     assert len(rows) == 3 and not any(cell.startswith("=") for row in rows for cell in row)

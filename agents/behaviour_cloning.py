@@ -1,0 +1,50 @@
+"""Behaviour cloning: warm-start the actor from a heuristic, before reinforcement learning.
+
+Where rounds are expensive and noisy, an agent that starts from equal ratios spends most of them on what a heuristic
+already knows; a warm-started one spends them on improving the heuristic.
+
+Letters: B observations, G groups, F columns.
+"""
+
+from __future__ import annotations
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from prune_env.benchmark import make_policy
+from prune_env.envs import PruningEnv
+
+_STEPS, _LEARNING_RATE = 1000, 3e-3
+
+
+def clone_behaviour(policy: ActorCriticPolicy, env: PruningEnv, name: str, observations: torch.Tensor) -> float:
+    """Fit the mean action to a plain policy's actions on dense networks; critic and noise stay as they are.
+
+    Args:
+        policy: Policy of an SB3 algorithm, acting in [-1, 1].
+        env: The environment of both.
+        name: Name of a plain policy.
+        observations: [B, G * F].
+
+    Returns:
+        Remaining root mean square error, as a share of the action's range of 2.
+
+    Raises:
+        ValueError: If the policy is unknown, or privileged and therefore no function of observations.
+    """
+    expert = make_policy(name, env)
+    if expert.privileged:
+        raise ValueError(
+            f"behaviour_cloning: {name!r} is privileged and sees more than observations; choose a plain heuristic"
+        )
+    ratios = torch.as_tensor(expert.predict(observations.numpy())[0])
+    actions = 2 * ratios / env.max_ratio - 1
+    actor = [p for n, p in policy.named_parameters() if n != "log_std"]
+    optimizer = torch.optim.Adam(actor, lr=_LEARNING_RATE)
+    for _ in range(_STEPS):
+        optimizer.zero_grad()
+        mean = policy.get_distribution(observations).mode()
+        loss = (mean - actions).square().mean()
+        loss.backward()
+        optimizer.step()
+    return float(loss.detach().sqrt()) / 2
