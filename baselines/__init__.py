@@ -1,4 +1,4 @@
-"""Heuristic competitors: plain ones that read the observation, privileged ones that see or try the network."""
+"""Baselines: plain heuristics read the observation; privileged policies see the network, or score trial cuts on it."""
 
 from prune_env.baselines.allocation import ALLOCATIONS, allocate, register_allocation, standardise, threshold_widths
 from prune_env.baselines.catalogue import POLICIES

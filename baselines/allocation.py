@@ -1,4 +1,4 @@
-"""Allocations, an open set: how numbers per group become pruning ratios. All importance heuristics share them.
+"""Allocations, an open set: how the importance of groups becomes pruning ratios. All importance heuristics use them.
 
 Letters: B observations, G groups, W present channels of all groups, flat in group order.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from prune_env.open_sets import add
 
 AMOUNT = 0.5
-"""Share of channels that an average group loses where no budget says how deep to cut."""
+"""Share of channels that a group of average importance loses in a round without a budget."""
 
 
 def standardise(values: np.ndarray) -> np.ndarray:
@@ -23,17 +23,17 @@ def standardise(values: np.ndarray) -> np.ndarray:
 
 
 def allocate(importance: np.ndarray, max_ratio: float, amount: float = AMOUNT, temperature: float = 1.0) -> np.ndarray:
-    """Ratios float32 [..., G]: the less important a group, the more of it goes.
+    """Ratios float32 [..., G]: the less important a group, the larger its ratio.
 
     Every group keeps the share `(1 - amount) ^ exp(-z / temperature)` of its channels, with z its standardised
-    importance. The exponent is what a budget scales, so under a budget only the relative size of the exponents matters,
-    whatever the unit of the importance is.
+    importance. A budget scales the exponents, so that with a budget only their relative size matters, whatever the unit
+    of importance.
 
     Args:
-        importance: Any scale on which more means more important, [..., G]; take logarithms of what spans decades.
+        importance: Larger is more important, [..., G]; on a logarithmic scale for values that span decades.
         max_ratio: Upper bound of a ratio.
-        amount: Share that a group of average importance loses.
-        temperature: Positive; the larger, the more alike are the ratios.
+        amount: Share of channels that a group of average importance loses.
+        temperature: Positive; the larger it is, the more equal are the ratios.
     """
     speed = np.exp(-standardise(np.asarray(importance, dtype=np.float64)) / temperature)
     return np.clip(1.0 - (1.0 - amount) ** speed, 0.0, max_ratio).astype(np.float32)
@@ -42,7 +42,7 @@ def allocate(importance: np.ndarray, max_ratio: float, amount: float = AMOUNT, t
 def allocate_by_rank(
     importance: np.ndarray, max_ratio: float, amount: float = AMOUNT, temperature: float = 1.0
 ) -> np.ndarray:
-    """`allocate` of the ranks: only the order of the groups matters, not by how much they differ."""
+    """`allocate` with ranks in place of importance: only the order of the groups matters."""
     ranks = np.argsort(np.argsort(importance, axis=-1, kind="stable"), axis=-1)
     return allocate(ranks, max_ratio, amount, temperature)
 
@@ -50,7 +50,7 @@ def allocate_by_rank(
 def allocate_uniformly(
     importance: np.ndarray, max_ratio: float, amount: float = AMOUNT, temperature: float = 1.0
 ) -> np.ndarray:
-    """The same ratio for every group, whatever its importance: the reference."""
+    """The same ratio for every group, whatever its importance; a reference."""
     return np.full(np.shape(importance), min(amount, max_ratio), dtype=np.float32)
 
 
@@ -82,7 +82,7 @@ def threshold_widths(
     cost_of: Callable[[np.ndarray], np.ndarray],
     target: float,
 ) -> np.ndarray:
-    """Widths int [G] when the lowest-scoring channels of the whole network go until the cost is at most `target`.
+    """Widths int [G] after removing the lowest-scoring channels of the whole network until the cost meets `target`.
 
     Args:
         scores: Channel scores, float [W].

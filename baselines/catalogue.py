@@ -1,4 +1,4 @@
-"""The policies of this package by name: a plain dict, announced to `prune_env.benchmark` by one entry point."""
+"""The baselines by name: a plain dict, which one entry point announces to `prune_env.benchmark`."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ POLICIES: dict[str, Callable[..., Heuristic | Privileged]] = {
     **SEARCHES,
     **DEPGRAPH,
 }
-"""Name -> factory, called with the environment and the options given with the name."""
+"""Name -> factory, called with the environment and with the options given after the name."""

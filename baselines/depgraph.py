@@ -1,4 +1,4 @@
-"""Privileged: vanilla DepGraph (arXiv 2301.12900), torch-pruning's own pruner, which knows nothing of components."""
+"""Vanilla DepGraph (arXiv 2301.12900), privileged: torch-pruning's own pruner, which does not know components."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ _REFINEMENTS = 6  # halvings of the interval before it
 
 
 class DepGraph(Privileged):
-    """Let torch-pruning prune a copy, as deep as meets the round's budget, and take the width of each group from it.
+    """Prune a copy with torch-pruning until the round's budget is met, and use the width of each group.
 
-    Importance is torch-pruning's own: the L2 norm of a channel over all layers of its group, divided by the group's
-    mean. Only how many channels each group loses is taken from it; which ones is the environment's criterion, the same
-    for all policies. Where no ratio meets the budget (torch-pruning leaves a group alone rather than remove all of it,
-    so that larger ratios may remove less), the cheapest network it came to counts, and the environment's projection
-    does the rest.
+    Importance is torch-pruning's: the L2 norm of a channel over all layers of its group, divided by the group's mean.
+    The result decides how many channels each group loses; the environment's criterion decides which, as for all
+    policies. If no ratio meets the budget (torch-pruning skips a group rather than remove it, so that a larger ratio
+    may remove less), the cheapest network is used, and the environment's projection does the rest.
 
     Args:
         env: As for `Privileged`.
-        global_pruning: One threshold over the channels of all groups, instead of the same ratio for each group.
+        global_pruning: Whether to use one threshold over the channels of all groups instead of one ratio per group.
         amount: As for `Privileged`.
     """
 
@@ -42,11 +41,10 @@ class DepGraph(Privileged):
         self._global_pruning = global_pruning
 
     def ratios(self, view: NetworkView) -> np.ndarray:
-        """The ratios [G] that torch-pruning comes to.
+        """The ratios [G] of torch-pruning's result.
 
         Raises:
-            RuntimeError: If torch-pruning fails on the network, or prunes something that is in none of the
-                environment's groups.
+            RuntimeError: If torch-pruning fails on the network, or prunes channels outside the environment's groups.
         """
         return 1.0 - self._search(view, self.cost_target(view)) / view.widths
 
@@ -80,29 +78,29 @@ class DepGraph(Privileged):
 
     def _widths_at(self, model: nn.Module, view: NetworkView, outputs: list[str], ratio: float) -> np.ndarray:
         """Widths int [G] of a copy that torch-pruning has pruned by `ratio`."""
-        twin = copy.deepcopy(model)
+        clone = copy.deepcopy(model)
         pruner = tp.pruner.BasePruner(
-            twin,
+            clone,
             torch.zeros(1),
             importance=tp.importance.GroupMagnitudeImportance(p=2),
             global_pruning=self._global_pruning,
             pruning_ratio=ratio,
-            ignored_layers=[twin.get_submodule(name) for name in outputs],
+            ignored_layers=[clone.get_submodule(name) for name in outputs],
             forward_fn=lambda m, _: view.trace(m),
-            in_channel_groups={},  # its defaults are dictionaries that all pruners of the process would share
+            in_channel_groups={},  # the defaults are dictionaries that all pruners of a process share
             out_channel_groups={},
             num_heads={},
         )
         pruner.step()
-        widths = np.array([pruner.DG.get_out_channels(twin.get_submodule(root)) for root in view.roots], dtype=np.int64)
-        cost = view.count_cost(twin)
-        if int(view.cost_of(widths)) not in (cost.parameters, cost.macs):
-            raise ValueError("it prunes something that is in none of the environment's groups, or only part of one")
+        channels = [pruner.DG.get_out_channels(clone.get_submodule(root)) for root in view.roots]
+        widths = np.array(channels, dtype=np.int64)
+        if int(view.cost_of(widths, "parameters")) != view.count_cost(clone).parameters:
+            raise ValueError("it prunes channels outside the environment's groups, or only a part of a group")
         return widths
 
 
 def _guarded(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function that uses torch-pruning, and turn whatever it stumbles over into one kind of error."""
+    """Call a function that uses torch-pruning, and raise any error of it as a RuntimeError with a reason."""
     try:
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
@@ -115,14 +113,14 @@ def _guarded(function: Callable[..., T], *arguments: Any) -> T:
 
 def _output_layers(model: nn.Module, view: NetworkView) -> list[str]:
     """Names of the layers whose channels are outputs of the network, which no pruner may touch."""
-    twin = copy.deepcopy(model)
+    clone = copy.deepcopy(model)
 
     def forward(m: nn.Module, _: Any) -> list[Tensor]:
-        # Adding nothing makes the output an operation of its own, which torch-pruning then marks.
+        # Adding zero makes the output an operation of its own, which torch-pruning then marks.
         return [output + 0 for output in tp.utils.flatten_as_list(view.trace(m))]
 
-    graph = tp.DependencyGraph().build_dependency(twin, torch.zeros(1), forward_fn=forward, verbose=False)
-    layers = {module: name for name, module in twin.named_modules()}
+    graph = tp.DependencyGraph().build_dependency(clone, torch.zeros(1), forward_fn=forward, verbose=False)
+    layers = {module: name for name, module in clone.named_modules()}
     found = []
     for group in graph.get_all_groups():
         targets = [dep.target.module for dep, _ in group if graph.is_out_channel_pruning_fn(dep.handler)]

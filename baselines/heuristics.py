@@ -1,4 +1,4 @@
-"""Plain heuristics: they see only what an agent sees, the observation.
+"""Plain heuristics: functions of the observation, like an agent.
 
 Letters: B observations, G groups, F columns of an observation.
 """
@@ -19,11 +19,14 @@ from prune_env.validation import Range, check_value
 class Heuristic:
     """A pruning policy with the `predict` of an SB3 model, in the environment's own units (ratios in [0, max_ratio]).
 
-    A new one is a subclass with `ratios`, and a line in pyproject.toml.
+    A subclass implements `ratios`.
 
     Args:
-        env: Tells the observation's columns, the number of groups and the bound of the ratios; nothing else is read.
-        amount: Share of channels that an average group loses per round where there is no budget.
+        env: The environment, of which the columns, the number of groups and the bound of the ratios are read.
+        amount: Share of channels that a group of average importance loses in a round without a budget, in (0, 1).
+
+    Raises:
+        ValueError: If the observation lacks a column that the heuristic needs, or `amount` is out of range.
     """
 
     privileged: ClassVar[bool] = False
@@ -31,13 +34,14 @@ class Heuristic:
     needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, env: PruningEnv, amount: float = AMOUNT):
+        check_value("amount", amount, float, Range(0, 1, "()"))
         self._columns = [column.name for column in env.columns]
         self._groups = len(env.group_names)
         self.max_ratio, self.amount = env.max_ratio, amount
         missing = set(self.needs) - set(self._columns)
         if missing:
             raise ValueError(
-                f"{type(self).__name__} reads the columns {sorted(missing)}, which this observation does not have; "
+                f"{type(self).__name__} needs the columns {sorted(missing)}, which this observation does not have; "
                 "make the environment with observation='full'"
             )
 
@@ -61,7 +65,7 @@ class Heuristic:
 
 
 class NoPruning(Heuristic):
-    """Leave the network dense: what further training alone does. The benchmark runs it without a budget."""
+    """No pruning, the reference that shows the effect of further training; benchmarks run it without a budget."""
 
     reference: ClassVar[bool] = True
 
@@ -71,14 +75,14 @@ class NoPruning(Heuristic):
 
 
 class Random(Heuristic):
-    """Ratios drawn uniformly; seeded, so that a run repeats itself."""
+    """Ratios drawn uniformly, from a seed."""
 
     def __init__(self, env: PruningEnv, amount: float = AMOUNT, seed: int = 0):
         super().__init__(env, amount)
         self._random = np.random.default_rng(seed)
 
     def seed(self, seed: int) -> None:
-        """Start the random numbers anew."""
+        """Seed the random generator."""
         self._random = np.random.default_rng(seed)
 
     def ratios(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -101,7 +105,7 @@ class ImportanceHeuristic(Heuristic):
         env: As for every heuristic.
         amount: As for every heuristic.
         allocation: How importance becomes ratios, a name of `ALLOCATIONS`.
-        temperature: Of the allocation, positive; the larger, the more alike are the ratios.
+        temperature: Temperature of the allocation, positive; the larger it is, the more equal are the ratios.
 
     Raises:
         ValueError: If the allocation is unknown or the temperature is not positive.
@@ -119,7 +123,7 @@ class ImportanceHeuristic(Heuristic):
         raise NotImplementedError(f"{type(self).__name__} must implement importance(columns)")
 
     def ratios(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The allocation of the importance."""
+        """Allocate ratios by importance."""
         return self._allocate(self.importance(columns), self.max_ratio, self.amount, self._temperature)
 
 
@@ -161,7 +165,7 @@ class CombinedSum(ImportanceHeuristic):
     Args:
         env: As for every heuristic.
         amount: As for every heuristic.
-        weights: Of gradient, Fisher and Bayes importance.
+        weights: Weights of gradient, Fisher and Bayes importance.
         **options: As for `ImportanceHeuristic`.
 
     Raises:

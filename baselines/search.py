@@ -1,4 +1,4 @@
-"""Privileged: search for the best ratios of one network by trying them, every trial counted."""
+"""Search for the best ratios of one network by trial cuts, privileged; every trial is counted."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ import numpy as np
 
 from prune_env.baselines.privileged import Privileged
 from prune_env.envs import NetworkView, PruningEnv
+from prune_env.validation import Range, check_value
 
 
 class Search(Privileged):
-    """Try candidates on the network and take the best; a subclass proposes them.
+    """Score candidates on the network and use the best; a subclass implements `candidates`.
 
     Args:
         env: As for `Privileged`.
-        evaluations: Trials per round.
+        evaluations: Trial cuts per round, at least 1.
+
+    Raises:
+        ValueError: If `evaluations` is out of range.
     """
 
     def __init__(self, env: PruningEnv, evaluations: int = 48):
         super().__init__(env)
+        check_value("evaluations", evaluations, int, Range(1))
         self.evaluations = evaluations
         self._seed = 0
 
     def seed(self, seed: int) -> None:
-        """Draw the next search from this seed."""
+        """Seed the next search."""
         self._seed = seed
 
     def candidates(self, random: np.random.Generator, values: list[float]) -> Iterator[np.ndarray]:
-        """Endless ratios [G]; the value of every candidate is in `values` when the next one is asked for."""
+        """Yield ratios [G] without end; `values` holds the score of every earlier candidate."""
         raise NotImplementedError(f"{type(self).__name__} must implement candidates(random, values)")
 
     def ratios(self, view: NetworkView) -> np.ndarray:
@@ -54,7 +59,7 @@ class RandomSearch(Search):
 
 
 class CMAESSearch(Search):
-    """Covariance matrix adaptation (Hansen 2016, arXiv 1604.00772), from the middle of the ratios; extra `search`.
+    """Covariance matrix adaptation (Hansen 2016, arXiv 1604.00772), from the middle of the range; extra `search`.
 
     Args:
         env: As for `Search`.
@@ -73,7 +78,7 @@ class CMAESSearch(Search):
         self._cma = CMA
 
     def candidates(self, random: np.random.Generator, values: list[float]) -> Iterator[np.ndarray]:
-        """A generation at a time."""
+        """Candidates of one generation after another."""
         middle = np.full(self.groups, self.max_ratio / 2)
         bounds = np.tile([0.0, self.max_ratio], (self.groups, 1))
         strategy = self._cma(middle, sigma=self.max_ratio / 4, bounds=bounds, seed=int(random.integers(2**31)))

@@ -1,4 +1,4 @@
-"""Privileged: try what every heuristic would do on the network itself, and do what went best.
+"""The best of all heuristics for one network, privileged: each is scored by a trial cut.
 
 Letters: G groups, F columns of an observation.
 """
@@ -17,9 +17,9 @@ from prune_env.envs import PruningEnv
 
 
 class BestHeuristic(Privileged):
-    """The plain heuristics and global thresholds, each tried once on validation data, every trial counted.
+    """Score every plain heuristic and global threshold by a trial cut on validation data, and use the best.
 
-    It is what remains of choosing a heuristic by hand, done for each network and budget anew.
+    It stands for choosing a heuristic by hand, for each network and budget; every trial is counted.
 
     Args:
         env: As for `Privileged`.
@@ -39,7 +39,7 @@ class BestHeuristic(Privileged):
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, Any]:
-        """The ratios float32 [G] that kept most of the score, for an observation [G * F] of the attached network.
+        """The ratios float32 [G] with the best trial score, for an observation [G * F] of the attached network.
 
         Raises:
             RuntimeError: If no network was attached.

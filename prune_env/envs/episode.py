@@ -122,9 +122,9 @@ class Episode:
             return None
         return self._schedule((self.round + 1) / self.config.rounds, self.budget) * self._dense_cost
 
-    def cost_of(self, widths: np.ndarray) -> np.ndarray:
-        """Cost in the budget's unit at widths int [B, G] or [G], as counted on the cut network."""
-        return self._costs[self.config.budget_unit](widths)
+    def cost_of(self, widths: np.ndarray, unit: str | None = None) -> np.ndarray:
+        """Cost at widths int [B, G] or [G], as counted on the cut network, in the budget's unit or that of `unit`."""
+        return self._costs[unit or self.config.budget_unit](widths)
 
     def widths_for(self, ratios: np.ndarray) -> np.ndarray:
         """Channels of each group that stay when this action is taken now, int [G]."""

@@ -1,4 +1,4 @@
-"""What privileged policies may see: a read-only view of the network, and counted trials on it."""
+"""What privileged policies may see: a read-only view of the network, and trial cuts on it, which are counted."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class NetworkView:
         """Trials so far in this episode."""
         return self._episode.trial_cuts
 
-    def cost_of(self, widths: np.ndarray) -> np.ndarray:
-        """Cost in the budget's unit at widths int [B, G]."""
-        return self._episode.cost_of(widths)
+    def cost_of(self, widths: np.ndarray, unit: str | None = None) -> np.ndarray:
+        """Cost at widths int [B, G], in the budget's unit or in that of another cost by its name."""
+        return self._episode.cost_of(widths, unit)
 
     def copy_model(self) -> nn.Module:
-        """A copy of the network as it stands, to do with as one likes."""
+        """A copy of the network in its present state, which may be changed."""
         return copy.deepcopy(self._episode.network.train_state.model)
 
     def trace(self, model: nn.Module) -> Any:

@@ -10,6 +10,7 @@ import torch
 import prune_env  # noqa: F401  registers the environments
 from prune_env.baselines import depgraph_global, depgraph_local
 from prune_env.baselines.depgraph import DepGraph
+from prune_env.envs import COSTS
 
 BUDGET = 0.5
 FACTORIES = [depgraph_global, depgraph_local]
@@ -100,9 +101,9 @@ def test_a_group_that_is_not_the_environments_is_an_error(env):
         view,
         widths=view.widths[:-1],
         roots=view.roots[:-1],
-        cost_of=lambda widths: view.cost_of(np.append(widths, view.widths[-1])),
+        cost_of=lambda widths, unit=None: view.cost_of(np.append(widths, view.widths[-1]), unit),
     )
-    with pytest.raises(RuntimeError, match="none of the environment's groups"):
+    with pytest.raises(RuntimeError, match="outside the environment's groups"):
         predict(depgraph_local(env), fewer)
 
 
@@ -111,3 +112,12 @@ def test_a_network_that_torch_pruning_cannot_trace_is_an_error(env):
     view = env.view
     with pytest.raises(RuntimeError, match="torch-pruning cannot prune"):
         predict(depgraph_global(env), stand_in(view, trace=lambda model: view.trace(model).detach()))
+
+
+@pytest.mark.parametrize("unit", ["macs", "channels"])
+def test_a_budget_may_count_any_cost(monkeypatch, unit):
+    monkeypatch.setitem(COSTS, "channels", lambda network: lambda widths: np.asarray(widths).sum(axis=-1))
+    options = {"rounds": 1, "budget": BUDGET, "steps_per_round": 0, "dense_steps": 200, "budget_unit": unit}
+    env = gym.make("PruneEnv/Autoencoder-v0", **options).unwrapped
+    env.reset(seed=0)
+    assert sparsity_at(env.view, predict(depgraph_local(env), env.view)) >= BUDGET

@@ -82,7 +82,7 @@ def test_exactly_its_evaluations_are_counted_in_every_round(env):
     assert RandomSearch(env).evaluations == 48
 
 
-def test_without_a_network_there_is_no_answer(env):
+def test_predict_needs_an_attached_network(env):
     with pytest.raises(RuntimeError, match="attach"):
         RandomSearch(env).predict(env.reset(seed=0)[0])
 
@@ -172,3 +172,9 @@ def test_the_best_heuristic_is_the_one_whose_trial_went_best(env):
     np.testing.assert_array_equal(action, view.tried[int(np.argmax(view.values))])
     with pytest.raises(RuntimeError, match="attach"):
         BestHeuristic(env).predict(observation)
+
+
+@pytest.mark.parametrize("evaluations", [0, -3, 1.5, "many"])
+def test_a_search_needs_at_least_one_trial(env, evaluations):
+    with pytest.raises(ValueError, match=r"evaluations must be a whole number in \[1, inf\)"):
+        RandomSearch(env, evaluations=evaluations)

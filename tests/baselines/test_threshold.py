@@ -56,7 +56,7 @@ def test_a_ratio_never_exceeds_the_bound(env):
 
 
 @pytest.mark.parametrize("make", ALL)
-def test_without_a_network_there_is_no_answer(env, make):
+def test_predict_needs_an_attached_network(env, make):
     policy = make(env)
     assert policy.privileged and not policy.learned
     with pytest.raises(RuntimeError, match="attach"):
@@ -94,3 +94,16 @@ def test_looking_leaves_the_network_as_it_was(env):
     policy.attach(env.view)
     policy.predict(observation)
     assert all(np.array_equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"criterion": "l3"}, "unknown criterion 'l3'"),
+        ({"relative": 1}, "relative must be True or False"),
+        ({"amount": 1.0}, r"amount must be a number in \(0, 1\)"),
+    ],
+)
+def test_options_are_checked_where_they_are_given(env, options, message):
+    with pytest.raises(ValueError, match=message):
+        GlobalThreshold(env, **options)
