@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -13,6 +14,11 @@ from typing import Any, TypeVar
 import yaml
 
 Entry = TypeVar("Entry")
+
+REGISTERED_BY: dict[tuple[str, str], str] = {}
+"""Kind and name of every entry that is not part of this package -> the module that registered it."""
+UNREACHABLE: dict[tuple[str, str], str] = {}
+"""In a worker: kind and name of entries that its parent knows -> why the worker does not."""
 
 
 def find(kind: str, name: str, known: Mapping[str, Entry]) -> Entry:
@@ -36,7 +42,8 @@ def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
     known = list(known)
     close = get_close_matches(str(name), known, n=1)
     meant = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown {kind} {name!r}{meant} (known: {', '.join(known) or 'none: is the package installed?'})"
+    reason = f"; the worker does not know it: {UNREACHABLE[kind, name]}" if (kind, name) in UNREACHABLE else meant
+    return f"unknown {kind} {name!r}{reason} (known: {', '.join(known) or 'none: is the package installed?'})"
 
 
 def add(kind: str, name: str, entry: Entry, known: MutableMapping[str, Entry]) -> None:
@@ -48,6 +55,19 @@ def add(kind: str, name: str, entry: Entry, known: MutableMapping[str, Entry]) -
     if known.get(name, entry) is not entry:
         raise ValueError(f"{kind} {name!r} is already registered; choose another name")
     known[name] = entry
+    if module := _registering_module():
+        REGISTERED_BY[kind, name] = module
+
+
+def _registering_module() -> str:
+    """The module outside this package that asked for a registration; empty while the package itself is imported."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        module = frame.f_globals.get("__name__", "")
+        if not module.startswith("prune_env."):
+            return "" if module.startswith("importlib.") or module == "prune_env" else module
+    return ""
 
 
 class UnknownOptionError(TypeError, ValueError):

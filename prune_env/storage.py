@@ -14,7 +14,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 _CHECKSUM = "checksum"  # its key in a sealed file
 
@@ -75,16 +75,23 @@ def unwritable(path: Path, error: OSError) -> OSError:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, timeout: float = -1.0) -> Iterator[None]:
     """Hold the lock that guards a file, in a file of its own beside it.
 
+    Args:
+        path: The file.
+        timeout: How long to wait for it [s]; without end by default.
+
     Raises:
+        filelock.Timeout: If another process holds it all that time.
         OSError: If the lock cannot be made; the file and a remedy are named.
     """
     lock = FileLock(f"{path}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock.acquire(timeout)
+    except Timeout:
+        raise
     except OSError as error:
         raise unwritable(path, error) from error
     try:

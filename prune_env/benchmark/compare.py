@@ -6,11 +6,13 @@ import hashlib
 import platform
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gymnasium as gym
@@ -22,10 +24,10 @@ from prune_env.benchmark.records_file import FILE_NAME, append, finished_keys
 from prune_env.benchmark.result import Failure, Key, Result
 from prune_env.benchmark.rollout import begin, rollout
 from prune_env.benchmark.run import Run
-from prune_env.dense import identify
+from prune_env.dense import checkpoint_files, identify
 from prune_env.dense.pool import Pool, prepare
 from prune_env.envs import PruningEnv
-from prune_env.parallel import cores, map_unordered
+from prune_env.parallel import Engine, Send, check_engine, cores, map_unordered
 from prune_env.provenance import made_with
 from prune_env.storage import canonical_json, config_hash, expanded
 
@@ -67,7 +69,8 @@ class _Job:
     config_hash: str
     dense: str
     todo: tuple[tuple[float, int], ...]  # budget and seed
-    path: Path
+    title: str
+    model: bytes | None  # of a saved policy: its file, which a worker on another machine does not have
 
 
 def compare(
@@ -81,6 +84,7 @@ def compare(
     split: str = "held_out",
     env_options: Mapping[str, Any] | None = None,
     jobs: int = 1,
+    engine: Engine = "local",
 ) -> Run:
     """Let policies prune the same networks to the same budgets, and return the run with all its records.
 
@@ -99,7 +103,8 @@ def compare(
         out: Folder of the records.
         split: "held_out" for networks that no agent trained on, or "train".
         env_options: Arguments of the environment, e.g. `{"rounds": 1}`.
-        jobs: Processes; with more than one, call this under `if __name__ == "__main__":`.
+        jobs: Local processes; with more than one, call this under `if __name__ == "__main__":`.
+        engine: Where jobs are run: "local", "dask://HOST:PORT", an executor, or a `distributed.Client`.
 
     Raises:
         ValueError: If a policy, a budget or an argument of the environment is unknown or out of range, or the records
@@ -110,11 +115,23 @@ def compare(
         raise ValueError(f"{', '.join(taken)} cannot be set in env_options: say networks=... and split=... instead")
     options = canonical_json(given)
     setting = _Setting(env, options, networks, split)
+    check_engine(engine)
     out = expanded(out)
-    planned = _plan(setting, list(policies), [float(b) for b in budgets], seeds, out / FILE_NAME)
-    prepare([_environment(setting).pool], jobs)
+    path = out / FILE_NAME
+    planned = _plan(setting, list(policies), [float(b) for b in budgets], seeds, path)
+    pool = _environment(setting).pool
+    prepare([pool], jobs, engine)
     add_trainings(out, _trainings(setting, policies))
-    for _ in map_unordered(_run, planned, jobs, "policies on networks"):
+    specs = [spec for spec, _ in pool.specs()]
+    for _ in map_unordered(
+        _run,
+        planned,
+        jobs,
+        "policies on networks",
+        engine=engine,
+        files=lambda job: [file for i in sorted({0, job.network}) for file in checkpoint_files(specs[i])],
+        on_message=lambda job, record: append(path, record),
+    ):
         pass
     return Run.read(out)
 
@@ -133,7 +150,10 @@ def _plan(setting: _Setting, policies: list[str], budgets: list[float], seeds: i
     env = _environment(setting)
     for factory in factories:
         factory(env)  # and policies that do not fit the environment here
-    finished = {title: finished_keys(path, _fingerprint(name)) for name, title in zip(policies, titles, strict=True)}
+    models = {name: expanded(name).read_bytes() if expanded(name).is_file() else None for name in policies}
+    finished = {
+        title: finished_keys(path, _fingerprint(models[name])) for name, title in zip(policies, titles, strict=True)
+    }
     configuration = setting.hash(env.pool)
     planned = []
     for network, ((label, stratum), (spec, _)) in enumerate(zip(env.labels, env.pool.specs(), strict=True)):
@@ -146,7 +166,9 @@ def _plan(setting: _Setting, policies: list[str], budgets: list[float], seeds: i
                 if Key(title, label, budget, seed, configuration, dense) not in finished[title]
             )
             if todo:
-                planned.append(_Job(setting, name, network, label, stratum, configuration, dense, todo, path))
+                planned.append(
+                    _Job(setting, name, network, label, stratum, configuration, dense, todo, title, models[name])
+                )
     return planned
 
 
@@ -161,12 +183,30 @@ def _training(policy: Policy) -> AgentTraining | None:
     return training if isinstance(training, AgentTraining) else None
 
 
-def _run(job: _Job) -> None:
-    """Do one job and append its records."""
+def _run(job: _Job, send: Send) -> None:
+    """Do one job and send its records, one by one, so that a run that is killed keeps those that were made."""
     env = _environment(job.setting)
+    with _policy_of(job) as policy:
+        find_policy(policy)  # one that this worker does not know is no failure of the policy: it ends the run
+        _run_episodes(job, env, policy, send)
+
+
+@contextmanager
+def _policy_of(job: _Job) -> Iterator[str]:
+    """Name of the policy, or the path where its file lies for now."""
+    if job.model is None:
+        yield job.policy
+        return
+    with TemporaryDirectory(prefix="prune_env-") as folder:
+        path = Path(folder) / Path(job.policy).name
+        path.write_bytes(job.model)
+        yield str(path)
+
+
+def _run_episodes(job: _Job, env: PruningEnv, name: str, send: Send) -> None:
     for budget, seed in job.todo:
         common: dict[str, Any] = {
-            "policy": policy_title(job.policy),
+            "policy": job.title,
             "env": job.setting.env_id,
             "network": job.label,
             "stratum": job.stratum,
@@ -175,11 +215,11 @@ def _run(job: _Job) -> None:
             "seed": seed,
             "config_hash": job.config_hash,
             "dense": job.dense,
-            "versions": made_with() | _fingerprint(job.policy),
+            "versions": made_with() | _fingerprint(job.model),
             "hardware": f"{cores()} cores, {platform.system()} {platform.release()}",
         }
         try:
-            policy = make_policy(job.policy, env)
+            policy = make_policy(name, env)
             training = _training(policy)
             common |= {
                 "privileged": policy.privileged,
@@ -189,7 +229,7 @@ def _run(job: _Job) -> None:
             record: Result | Failure = Result(**common, **_prune(env, policy, job.network, budget, seed))
         except Exception as error:  # a failing policy is a record, and the others go on
             record = Failure(**common, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-        append(job.path, record)
+        send(record)
 
 
 def _prune(env: PruningEnv, policy: Policy, network: int, budget: float, seed: int) -> dict[str, Any]:
@@ -224,7 +264,6 @@ def _environment(setting: _Setting) -> PruningEnv:
     return env.unwrapped  # type: ignore[return-value]
 
 
-def _fingerprint(policy: str) -> dict[str, str]:
+def _fingerprint(model: bytes | None) -> dict[str, str]:
     """What tells a saved policy from another one at the same path; nothing for policies by name."""
-    path = expanded(policy)
-    return {"model": hashlib.sha256(path.read_bytes()).hexdigest()[:16]} if path.is_file() else {}
+    return {} if model is None else {"model": hashlib.sha256(model).hexdigest()[:16]}

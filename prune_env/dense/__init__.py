@@ -2,6 +2,7 @@
 
 from prune_env.dense.checkpoints import (
     CheckpointSpec,
+    checkpoint_files,
     export_checkpoint,
     identify,
     is_cached,
@@ -17,6 +18,7 @@ __all__ = [
     "Evaluation",
     "Network",
     "Pool",
+    "checkpoint_files",
     "export_checkpoint",
     "identify",
     "is_cached",

@@ -18,7 +18,7 @@ from safetensors.torch import save as save_tensors
 from tqdm import tqdm
 
 from prune_env.dense.loop import Evaluation, EvaluationCallback, train_dense
-from prune_env.dense.train_state import State, TrainState
+from prune_env.dense.train_state import TrainState
 from prune_env.described import describe
 from prune_env.importance import ImportanceConfig, RegularizerConfig
 from prune_env.isolation import isolated, own_random_state
@@ -83,6 +83,19 @@ def fresh_train_state(
     )
 
 
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A trained network as bytes, verified: it can be stored, or sent to another machine.
+
+    Attributes:
+        content: The tensors, as safetensors.
+        description: What is written beside them: what made them, their checksum, the evaluations of their training.
+    """
+
+    content: bytes
+    description: dict[str, Any]
+
+
 @isolated()
 def load_checkpoint(
     spec: CheckpointSpec,
@@ -107,39 +120,110 @@ def load_checkpoint(
 def _load(
     spec: CheckpointSpec, progress: bool, callback: EvaluationCallback | None, remarks: Mapping[str, Any]
 ) -> TrainState:
-    generator = torch.Generator().manual_seed(spec.seed)
     settings = _settings(spec)
-    target = spec.make_target()
-    train_state = fresh_train_state(spec, target, generator)
+    train_state, generator = _begin(spec)
     stored = _find(settings)
     if stored is None:
-        stem = _cached(settings)
-        with locked(stem):
+        with locked(_cached(settings)):
             stored = _find(settings)
             if stored is None:
-                with tqdm(
-                    total=target.dense_training.steps, desc="dense network", unit="step", delay=2, disable=not progress,
-                    leave=False,
-                ) as bar:  # fmt: skip
-                    evaluations = train_dense(
-                        train_state, generator, stem.with_suffix(".partial"), callback, bar.update
-                    )
-                _write(stem, settings, train_state.state(), evaluations, remarks)
-                stem.with_suffix(".partial").unlink(missing_ok=True)
+                _store(settings, _train(settings, train_state, generator, progress, callback, remarks))
                 return train_state
     train_state.load(load_tensors(stored.content))
-    target.anneal(train_state.optimizers)
+    train_state.target.anneal(train_state.optimizers)
     return train_state
 
 
 @isolated()
-def is_cached(spec: CheckpointSpec) -> bool:
-    """Whether `load_checkpoint` would find this checkpoint on disk."""
+def train_checkpoint(
+    spec: CheckpointSpec, callback: EvaluationCallback | None = None, remarks: Mapping[str, Any] | None = None
+) -> tuple[TrainState, StoredCheckpoint]:
+    """Train a network, or resume its training, and return it without storing it; arguments as for `load_checkpoint`.
+
+    A worker does this, and its parent stores what it returns.
+    """
+    with own_random_state(spec.seed):
+        train_state, generator = _begin(spec)
+        return train_state, _train(_settings(spec), train_state, generator, False, callback, remarks or {})
+
+
+@isolated()
+def store_checkpoint(spec: CheckpointSpec, stored: StoredCheckpoint) -> None:
+    """Put a trained network into the cache.
+
+    Raises:
+        ValueError: If other settings, code or versions made it than this process would use.
+    """
     settings = _settings(spec)
-    return any(
-        stem.with_suffix(".json").is_file() and stem.with_suffix(".safetensors").is_file()
-        for stem in (_shipped(settings), _cached(settings))
-    )
+    made_by = stored.description["made_by"]
+    if canonical_json(made_by) != canonical_json(settings):
+        differ = sorted(
+            name for name in settings if canonical_json(made_by.get(name)) != canonical_json(settings[name])
+        )
+        raise ValueError(
+            f"a worker made another network of target {spec.target!r} than this process would ({', '.join(differ)} "
+            "differ): the same versions of prune_env, of torch and of the target's code must be installed everywhere"
+        )
+    _store(settings, stored)
+
+
+@isolated()
+def checkpoint_stem(spec: CheckpointSpec) -> Path:
+    """Path of a network in the cache, without suffix; who trains and stores it holds `storage.locked` of it."""
+    return _cached(_settings(spec))
+
+
+@isolated()
+def checkpoint_files(spec: CheckpointSpec) -> list[Path]:
+    """The files of a network in the cache; none if it comes with the package, or is not there."""
+    settings = _settings(spec)
+    shipped = _read(_shipped(settings), settings, other_versions=True)
+    if shipped is not None or _read(_cached(settings), settings) is None:
+        return []
+    return [_cached(settings).with_suffix(suffix) for suffix in (".safetensors", ".json")]
+
+
+def _begin(spec: CheckpointSpec) -> tuple[TrainState, torch.Generator]:
+    generator = torch.Generator().manual_seed(spec.seed)
+    return fresh_train_state(spec, spec.make_target(), generator), generator
+
+
+def _train(
+    settings: Mapping[str, Any],
+    train_state: TrainState,
+    generator: torch.Generator,
+    progress: bool,
+    callback: EvaluationCallback | None,
+    remarks: Mapping[str, Any],
+) -> StoredCheckpoint:
+    with tqdm(
+        total=train_state.target.dense_training.steps, desc="dense network", unit="step", delay=2, disable=not progress,
+        leave=False,
+    ) as bar:  # fmt: skip
+        evaluations = train_dense(train_state, generator, _resume_path(settings), callback, bar.update)
+    content = save_tensors(train_state.state())
+    description = {
+        "made_by": settings,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "evaluations": [asdict(evaluation) for evaluation in evaluations],
+        **remarks,
+    }
+    return StoredCheckpoint(content, description)
+
+
+def _store(settings: Mapping[str, Any], stored: StoredCheckpoint) -> None:
+    _put(_cached(settings), stored.content, stored.description)
+    _resume_path(settings).unlink(missing_ok=True)
+
+
+def _resume_path(settings: Mapping[str, Any]) -> Path:
+    return _cached(settings).with_suffix(".partial")
+
+
+@isolated()
+def is_cached(spec: CheckpointSpec) -> bool:
+    """Whether `load_checkpoint` would find this checkpoint on disk, undamaged."""
+    return _find(_settings(spec)) is not None
 
 
 @isolated()
@@ -225,30 +309,9 @@ def _shipped(settings: Mapping[str, Any]) -> Path:
     return SHIPPED / config_hash({key: value for key, value in settings.items() if key not in _VERSIONS})
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """A checkpoint on disk, verified: its tensors, and what is written beside them."""
-
-    content: bytes
-    description: dict[str, Any]
-
-
-def _find(settings: Mapping[str, Any]) -> _Stored | None:
+def _find(settings: Mapping[str, Any]) -> StoredCheckpoint | None:
     shipped = _read(_shipped(settings), settings, other_versions=True)
     return _read(_cached(settings), settings) if shipped is None else shipped
-
-
-def _write(
-    stem: Path, settings: Mapping[str, Any], state: State, evaluations: list[Evaluation], remarks: Mapping[str, Any]
-) -> None:
-    content = save_tensors(state)
-    description = {
-        "made_by": settings,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "evaluations": [asdict(evaluation) for evaluation in evaluations],
-        **remarks,
-    }
-    _put(stem, content, description)
 
 
 def _put(stem: Path, content: bytes, description: Mapping[str, Any]) -> None:
@@ -256,7 +319,7 @@ def _put(stem: Path, content: bytes, description: Mapping[str, Any]) -> None:
     write_sealed(stem.with_suffix(".json"), description)
 
 
-def _read(stem: Path, settings: Mapping[str, Any], other_versions: bool = False) -> _Stored | None:
+def _read(stem: Path, settings: Mapping[str, Any], other_versions: bool = False) -> StoredCheckpoint | None:
     """A verified checkpoint; None if there is none or it is damaged."""
     tensors, description = stem.with_suffix(".safetensors"), stem.with_suffix(".json")
     if not (tensors.is_file() and description.is_file()):
@@ -271,7 +334,7 @@ def _read(stem: Path, settings: Mapping[str, Any], other_versions: bool = False)
         content = tensors.read_bytes()
         if said["sha256"] != hashlib.sha256(content).hexdigest():
             raise ValueError("the checksum of its tensors does not fit")
-        return _Stored(content, said)
+        return StoredCheckpoint(content, said)
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         _log.warning("checkpoint %s is damaged (%s); it is trained again", tensors, error)
         return None

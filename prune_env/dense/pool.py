@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.dense.checkpoints import CheckpointSpec, is_cached, load_checkpoint
+from prune_env.dense.checkpoints import CheckpointSpec, load_checkpoint
+from prune_env.dense.jobs import train_networks
 from prune_env.dense.loop import DenseTrainingError
 from prune_env.dense.train_state import TrainState
 from prune_env.groups import CostModel, Grouping, idle_components
 from prune_env.importance import ImportanceConfig, RegularizerConfig
 from prune_env.isolation import isolated
-from prune_env.parallel import map_unordered
+from prune_env.parallel import Engine
 from prune_env.targets import PoolSplit, Split, make_target
 
 _HELD_OUT_SEEDS = 10_000  # far from any seed that training uses
@@ -141,12 +142,17 @@ class Pool:
         )
 
 
-def prepare(pools: Sequence[Pool], jobs: int = 1) -> None:
-    """Train whatever checkpoints of these pools are not cached yet, in `jobs` processes."""
-    missing = [spec for pool in pools for spec, _ in pool.specs() if not is_cached(spec)]
-    for _ in map_unordered(_train_and_cache, missing, jobs, "dense networks"):
-        pass
+def prepare(pools: Sequence[Pool], jobs: int = 1, engine: Engine = "local") -> None:
+    """Train whatever checkpoints of these pools are not cached yet.
 
+    Args:
+        pools: Their networks.
+        jobs: Local processes.
+        engine: Where networks are trained, see `prune_env.parallel`.
 
-def _train_and_cache(spec: CheckpointSpec) -> None:
-    load_checkpoint(spec, progress=False)
+    Raises:
+        DenseTrainingError: If a network diverges.
+    """
+    for trained in train_networks([spec for pool in pools for spec, _ in pool.specs()], jobs, engine=engine):
+        if trained.error is not None:
+            raise trained.error

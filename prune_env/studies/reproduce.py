@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prune_env.dense import DenseTrainingError
-from prune_env.parallel import single_threaded
+from prune_env.parallel import Engine, single_threaded
 from prune_env.storage import expanded
 from prune_env.studies import catalogue
 from prune_env.studies.core.job_store import Done, run_jobs
@@ -20,6 +20,7 @@ def reproduce(
     quick: bool = False,
     jobs: int = 1,
     seeds: Sequence[int] | None = None,
+    engine: Engine = "local",
 ) -> dict[str, list[Claim]]:
     """Run studies and write `out`/NAME/ with data.csv, figure, claims.json and page.md, and the index of all in `out`.
 
@@ -29,8 +30,9 @@ def reproduce(
         names: Of studies, or "all".
         out: Folder of all studies.
         quick: The smaller setting of each.
-        jobs: Processes.
+        jobs: Local processes.
         seeds: By default those of each study.
+        engine: Where jobs are done: "local", "dask://HOST:PORT", an executor, or a `distributed.Client`.
 
     Returns:
         The claims of every study, by its name.
@@ -50,7 +52,7 @@ def reproduce(
     done: dict[str, Done] = {}
     claims: dict[str, list[Claim]] = {}
     waiting = list(studies)
-    for key, outcome in run_jobs([job for wanted in jobs_of.values() for job in wanted], jobs):
+    for key, outcome in run_jobs([job for wanted in jobs_of.values() for job in wanted], jobs, engine):
         done[key] = outcome
         for study in [s for s in waiting if all(job.key in done for job in jobs_of[s.name])]:
             waiting.remove(study)

@@ -164,7 +164,7 @@ def test_what_could_not_be_written_is_not_lost(cache, monkeypatch):
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
-        patch.setattr(checkpoints, "_write", full)
+        patch.setattr(checkpoints, "_put", full)
         load_checkpoint(SPEC)
     seen = []
     load_checkpoint(SPEC, callback=lambda evaluation, _: seen.append(evaluation.step))
@@ -183,7 +183,7 @@ def test_a_folder_of_other_networks_is_refused(tmp_path, monkeypatch):
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     refused = [{"dense_steps": 20}, {"starts": 3}, {"seeds": (1,)}]
     with monkeypatch.context() as patch:
-        patch.setattr(pretraining, "load_checkpoint", lambda *_, **__: pytest.fail("a network was trained"))
+        patch.setattr(pretraining, "train_networks", lambda *_, **__: pytest.fail("a network was trained"))
         for changes in refused:
             with pytest.raises(ValueError, match=r"another configuration .* --out"):
                 run(**changes)

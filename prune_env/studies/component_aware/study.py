@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from prune_env.benchmark.statistics import area_under_curve
 from prune_env.studies.component_aware.job import PLAIN, REPAIRED, STAGES, sparsity_sweep
-from prune_env.studies.core.harness import DIGITS, PENDULUM, depends_on
+from prune_env.studies.core.harness import DIGITS, PENDULUM, dense_networks, depends_on
 from prune_env.studies.core.intervals import above, all_of, below, entry, over_seeds, written
 from prune_env.studies.core.page import markdown_table
 from prune_env.studies.core.study import Claim, Job, Rows, Study
@@ -82,6 +82,7 @@ class SparsityReward(Study):
                     "steps": steps,
                 },
                 depends_on(network),
+                dense_networks(network, seed),
             )
             for name, (network, steps) in networks.items()
             for seed in seeds

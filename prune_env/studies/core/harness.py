@@ -15,6 +15,7 @@ import numpy as np
 
 from prune_env.benchmark import make_policy
 from prune_env.benchmark.rollout import rollout
+from prune_env.dense import CheckpointSpec, Pool
 from prune_env.envs import PruningEnv
 from prune_env.storage import canonical_json
 from prune_env.targets import make_target
@@ -101,6 +102,13 @@ def _depends_on(network: str) -> str:
     options = json.loads(network)
     target = make_target(options.pop("target"), **options)
     return canonical_json({"settings": target.settings(), "repair": target.repair})
+
+
+def dense_networks(network: Mapping[str, Any], seed: int) -> tuple[CheckpointSpec, ...]:
+    """What `subject` loads: an environment also loads the first network of its pool."""
+    options = dict(network)
+    specs = [spec for spec, _ in Pool(options.pop("target"), options, seed + 1, "train").specs()]
+    return tuple(specs[i] for i in sorted({0, seed}))
 
 
 def subject(network: Mapping[str, Any], seed: int) -> Subject:

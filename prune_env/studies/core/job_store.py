@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prune_env.dense import DenseTrainingError
-from prune_env.parallel import map_unordered
+from prune_env.dense import DenseTrainingError, checkpoint_files
+from prune_env.dense.jobs import train_networks
+from prune_env.parallel import Engine, check_engine, map_unordered
 from prune_env.provenance import made_with
 from prune_env.storage import cache_folder, canonical_json, read_sealed, write_sealed
 from prune_env.studies.core.study import Job, Rows, Value
@@ -32,11 +33,17 @@ class Done:
     failure: str = ""
 
 
-def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[tuple[str, Done]]:
-    """Yield key and outcome of every job; those on disk are read, the others are made in `processes` processes.
+def run_jobs(jobs: Sequence[Job], processes: int, engine: Engine = "local") -> Iterator[tuple[str, Done]]:
+    """Yield key and outcome of every job; those on disk are read, the others are made.
 
     Networks that diverge are told of in the outcome, and the other jobs go on.
+
+    Args:
+        jobs: Equal ones are done once.
+        processes: Local processes.
+        engine: Where jobs are done, see `prune_env.parallel`.
     """
+    check_engine(engine)
     unique = {job.key: job for job in jobs}
     missing = []
     for key, job in unique.items():
@@ -45,7 +52,16 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[tuple[str, Done]]:
             missing.append(job)
         else:
             yield key, kept
-    yield from map_unordered(_do, missing, processes, "jobs")
+    for _ in train_networks([network for job in missing for network in job.networks], processes, engine=engine):
+        pass  # a network that diverges does so again in its job, which says so
+    for key, done in map_unordered(_do, missing, processes, "jobs", engine=engine, files=_files):
+        if not done.failure:
+            _keep(unique[key], done)
+        yield key, done
+
+
+def _files(job: Job) -> list[Path]:
+    return [path for network in job.networks for path in checkpoint_files(network)]
 
 
 def rows_path(job: Job) -> Path:
@@ -78,8 +94,11 @@ def _do(job: Job) -> tuple[str, Done]:
     except DenseTrainingError as error:
         return job.key, Done([], described, str(error))
     rows = [{name: _rounded(value) for name, value in row.items()} for row in made]
-    write_sealed(rows_path(job), {"made_by": job.made_by(), "made_with": described, "rows": rows})
     return job.key, Done(rows, described)
+
+
+def _keep(job: Job, done: Done) -> None:
+    write_sealed(rows_path(job), {"made_by": job.made_by(), "made_with": dict(done.made_with), "rows": done.rows})
 
 
 def _rounded(value: Value) -> Value:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from matplotlib.figure import Figure
 
+from prune_env.dense import CheckpointSpec
 from prune_env.provenance import code_digest
 from prune_env.storage import config_hash
 
@@ -35,11 +36,13 @@ class Job:
         function: At module level; called with the arguments by name. Its floats are kept to nine digits.
         arguments: As JSON.
         depends: What else decides the rows, as JSON: defaults that the arguments do not name, say.
+        networks: Dense networks that it loads; they are trained before.
     """
 
     function: Callable[..., Rows]
     arguments: Mapping[str, Any]
     depends: Mapping[str, Any] = field(default_factory=dict)
+    networks: tuple[CheckpointSpec, ...] = ()
 
     def made_by(self) -> dict[str, Any]:
         """Everything that decides the rows besides the code, as JSON."""

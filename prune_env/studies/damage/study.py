@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from prune_env.benchmark.bootstrap import Interval
 from prune_env.studies.core.correlation import CHANCE, permutation_p
-from prune_env.studies.core.harness import AFTER_CUT, DIGITS, MNIST, PENDULUM, depends_on
+from prune_env.studies.core.harness import AFTER_CUT, DIGITS, MNIST, PENDULUM, dense_networks, depends_on
 from prune_env.studies.core.intervals import above, entry, over_seeds, unanimous, written
 from prune_env.studies.core.page import markdown_table
 from prune_env.studies.core.study import Claim, Job, Rows, Study, Verdict
@@ -68,6 +68,7 @@ class Damage(Study):
                 damage,
                 {"name": name, "network": network, "seed": seed, "ratio": ratio, "steps": steps},
                 depends_on(network),
+                dense_networks(network, seed),
             )
             for name, (network, steps, most) in networks.items()
             for seed in (seeds[:most] if most else seeds)

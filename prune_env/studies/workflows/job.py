@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.studies.core.harness import subject
+from prune_env.dense import CheckpointSpec
+from prune_env.studies.core.harness import dense_networks, subject
 from prune_env.studies.core.study import Rows
 
 ONE_SHOT, GRADUAL, LATE = "one-shot at convergence", "gradual during training", "gradual after convergence"
@@ -54,6 +55,18 @@ def arms(dense_steps: int, tuning_steps: int, rounds: int) -> dict[str, Arm]:
         GRADUAL: Arm(half, rounds, (dense_steps - half + tuning_steps) // rounds),
         LATE: Arm(dense_steps, rounds, tuning_steps // rounds),
     }
+
+
+def subject_networks(
+    network: Mapping[str, Any], seed: int, arm: str, plan: Mapping[str, int]
+) -> tuple[CheckpointSpec, ...]:
+    """The dense networks that a workflow loads; arguments are its own."""
+    chosen = arms(**plan)[arm]
+    return tuple(
+        spec
+        for steps in sorted({chosen.dense_steps, chosen.total})
+        for spec in dense_networks({**network, "dense_steps": steps}, seed)
+    )
 
 
 def workflow(

@@ -17,7 +17,7 @@ from prune_env.studies.core.intervals import entry, over_seeds, written
 from prune_env.studies.core.page import markdown_table
 from prune_env.studies.core.study import Claim, Job, Rows, Study, Verdict
 from prune_env.studies.damage.job import unique
-from prune_env.studies.workflows.job import GRADUAL, LATE, ONE_SHOT, arms, workflow
+from prune_env.studies.workflows.job import GRADUAL, LATE, ONE_SHOT, arms, subject_networks, workflow
 
 _LOOKS = {
     ONE_SHOT: {"color": "#000000", "marker": "s"},
@@ -77,6 +77,7 @@ class Workflows(Study):
                     "policies": list(policies),
                 },
                 depends_on(network),
+                subject_networks(network, seed, arm, plan),
             )
             for name, (network, plan) in networks.items()
             for seed in seeds
