@@ -181,7 +181,9 @@ def _check_batches(target: Target, report: TargetReport) -> None:
 
 def _check_loss(target: Target, model: nn.Module, report: TargetReport) -> None:
     def compute() -> Any:
-        return target.loss(model.train(), next(target.batches(torch.Generator().manual_seed(0))))
+        batch = next(target.batches(torch.Generator().manual_seed(0)))
+        target.collect(model.train(), batch)
+        return target.loss(model, batch)
 
     loss = _attempt(report, "loss(model, batch) fails", compute)
     if report.problems:

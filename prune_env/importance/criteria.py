@@ -61,7 +61,11 @@ class CriterionContext:
     def _passes(self) -> Iterator[Any]:
         batches = self.target.batches(torch.Generator().manual_seed(0))
         for _ in range(CALIBRATION_BATCHES):
-            yield partial(self.target.loss, self.surgeon.model, next(batches))
+            yield partial(self._collect_and_run, next(batches))
+
+    def _collect_and_run(self, batch: Any) -> None:
+        self.target.collect(self.surgeon.model, batch)
+        self.target.loss(self.surgeon.model, batch)
 
 
 class Criterion:

@@ -1,4 +1,4 @@
-"""What a repair is: post-pruning repair, before fine-tuning."""
+"""The contract of a repair."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from prune_env.targets import Target
 
 
 class Repair:
-    """Post-pruning repair, before fine-tuning. This one does nothing; others override one method or both."""
+    """Post-pruning repair, before fine-tuning. This class does nothing; subclasses override one method or both."""
 
     def before_cut(self, target: Target, surgeon: Surgeon, keep: Tensor, batches: Iterator[Any]) -> None:
-        """Act while the channels are still there.
+        """Prepare the model while the channels are still present.
 
         Args:
             target: The task.
@@ -25,7 +25,7 @@ class Repair:
         """
 
     def after_cut(self, target: Target, model: nn.Module, batches: Iterator[Any]) -> None:
-        """Act on the smaller model.
+        """Repair the pruned model.
 
         Args:
             target: The task.

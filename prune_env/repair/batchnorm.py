@@ -36,7 +36,7 @@ class RecalibrateBatchNorm(Repair):
         calls: Counter[nn.Module] = Counter()
 
         def average(norm: nn.Module, inputs: Any) -> None:
-            # What momentum=None does, but the host counts and does not wait for the device.
+            # The cumulative average of momentum=None, counted on the CPU so that nothing waits for the device.
             calls[norm] += 1
             norm.momentum = 1.0 / calls[norm]  # type: ignore[assignment]
 
@@ -47,7 +47,9 @@ class RecalibrateBatchNorm(Repair):
             model.train()
             with torch.no_grad():
                 for _ in range(self._count):
-                    target.loss(model, next(batches))
+                    batch = next(batches)
+                    target.collect(model, batch)
+                    target.loss(model, batch)
         finally:
             for handle, norm, momentum in zip(handles, norms, momenta, strict=True):
                 handle.remove()

@@ -1,8 +1,9 @@
-"""Repair of biases: what the removed channels gave on average."""
+"""Repair of biases: the mean contribution of removed channels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,25 +16,34 @@ from prune_env.targets import Target
 
 
 class CompensateMeans(Repair):
-    """Add what the removed channels gave on average to the biases of the layers that read them.
+    """Add the mean contribution of removed channels to the biases of the layers that read them.
 
-    For networks without BatchNorm: a layer then finds the mean of a removed channel in its bias. The mean is over one
-    training batch. Target networks are corrected with the same means and their own weights. Layers without a bias,
-    transposed and grouped convolutions are not corrected.
+    For networks without BatchNorm. The mean is over one training batch, and over the forward passes of the episodes
+    that the target collects for it, if any. Target networks are corrected with the same means and their own weights.
+    Layers without a bias, transposed and grouped convolutions are not corrected.
     """
 
     def before_cut(self, target: Target, surgeon: Surgeon, keep: Tensor, batches: Iterator[Any]) -> None:
         """Measure the means, and move the biases."""
         layers = {name: layer for name, layer in readers(surgeon).items() if layer.bias is not None}
         model, batch = surgeon.model.train(), next(batches)
-        (means,) = input_statistics(layers, [lambda: target.loss(model, batch)], {"mean": lambda x: x}).values()
-        gone = torch.zeros(int(surgeon.grouping.widths.sum()) + 1, dtype=torch.bool)  # the last is for -1: no channel
+        (means,) = input_statistics(
+            layers, [partial(_collect_and_run, target, model, batch)], {"mean": lambda x: x}
+        ).values()
+        gone = torch.zeros(
+            int(surgeon.grouping.widths.sum()) + 1, dtype=torch.bool
+        )  # the last entry stands for index -1, no channel
         gone[surgeon.present[~keep]] = True
         for name, mean in means.items():
             removed = gone[surgeon.owner(f"{name}.weight", 1)].nonzero()[:, 0]
             if len(removed):
                 for layer in _copies(surgeon, name):
                     _move_bias(layer, removed.to(mean.device), mean)
+
+
+def _collect_and_run(target: Target, model: nn.Module, batch: Any) -> None:
+    target.collect(model, batch)
+    target.loss(model, batch)
 
 
 def _copies(surgeon: Surgeon, name: str) -> Iterator[nn.Module]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from prune_env.importance import CRITERIA, Criterion, CriterionContext, ImportanceTracker, register_criterion
+from prune_env.targets import Target
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def tracker(tiny):
     return tracker
 
 
-class Task:
+class Task(Target):
     """Calibration on two samples; counts how often the model runs."""
 
     def __init__(self):

@@ -12,7 +12,7 @@ import torch
 
 import prune_env  # noqa: F401
 from prune_env.targets.tdmpc import Episodes, Planner, Replay
-from prune_env.targets.tdmpc.losses import Learning
+from prune_env.targets.tdmpc.losses import UpdateConfig
 from prune_env.targets.tdmpc.networks import ControllerNet, pixel_encoder, state_encoder
 from prune_env.targets.tdmpc.update import update
 
@@ -67,30 +67,30 @@ def shifting(pad):
     return augment
 
 
-def runners(width, image, size, horizon, learnings):
-    """One update, draw and shifts included, of the literal version and of ours with each of `learnings`."""
+def runners(width, image, size, horizon, configs):
+    """One update, draw and shifts included, of the literal version and of ours with each of `configs`."""
     replay, pad = filled(horizon, image), image // 21
 
     def noise():
         return torch.randn(2 * horizon + 1, size, 1)
 
-    def ours(learning):
+    def ours(config):
         net = controller(width, image)
         rest = [p for name, p in net.named_parameters() if not name.startswith("pi.")]
         optimizers = [torch.optim.Adam(ps, lr=1e-3, fused=True) for ps in (rest, list(net.pi.parameters()))]
 
         def run():
-            update(net, *optimizers, replay.sample(size, pad), noise(), lambda optimizer: None, learning)
+            update(net, *optimizers, replay.sample(size, pad), noise(), lambda optimizer: None, config)
 
         return run
 
-    literal = LiteralTDMPC(controller(width, image), Learning())
+    literal = LiteralTDMPC(controller(width, image), UpdateConfig())
     augmented = {"augment": shifting(pad)} if image else {}
     variants = {"literal": lambda: literal.update(*replay.sample(size), noise(), **augmented)}
-    return variants | {name: ours(learning) for name, learning in learnings.items()}
+    return variants | {name: ours(config) for name, config in configs.items()}
 
 
-EXACT, HALF = Learning(), Learning(bfloat16=True)
+EXACT, HALF = UpdateConfig(), UpdateConfig(bfloat16=True)
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ EXACT, HALF = Learning(), Learning(bfloat16=True)
     ids=["state 64", "state 128", "state 512", "48 px", "84 px"],
 )
 def test_update(width, image, size, horizon, rounds, least):
-    learnings = {"ours": EXACT}
+    configs = {"ours": EXACT}
     if width >= 512 or image:
-        learnings |= {"ours, bfloat16": HALF, "ours, bfloat16, slow encoder": replace(HALF, td_encoder="target")}
-    variants = runners(width, image, size, horizon, learnings)
+        configs |= {"ours, bfloat16": HALF, "ours, bfloat16, slow encoder": replace(HALF, td_encoder="target")}
+    variants = runners(width, image, size, horizon, configs)
     ratios = []
     while len(ratios) < REPEATS and max(ratios, default=0) < least:
         seconds = quiet(variants, rounds)
@@ -133,7 +133,7 @@ def test_update(width, image, size, horizon, rounds, least):
 def test_plan(width, image, planner, least):
     """Plans for eight episodes, together and one after the other."""
     net, episodes = controller(width, image), 8
-    literal = LiteralTDMPC(net, Learning())
+    literal = LiteralTDMPC(net, UpdateConfig())
     seen = filled(3, image).sample(episodes).first
     generator = torch.Generator().manual_seed(0)
 

@@ -1,6 +1,6 @@
 """TD-MPC, a model-based controller (Hansen et al. 2022, arXiv 2203.04955), as a network to prune."""
 
-from prune_env.targets.tdmpc.losses import Batch, Learning
+from prune_env.targets.tdmpc.losses import Batch, UpdateConfig
 from prune_env.targets.tdmpc.networks import ControllerNet
 from prune_env.targets.tdmpc.planner import Plan, Planner
 from prune_env.targets.tdmpc.recipes import RECIPES, Recipe
@@ -13,9 +13,9 @@ __all__ = [
     "Batch",
     "ControllerNet",
     "Episodes",
-    "Learning",
     "Plan",
     "Planner",
     "Recipe",
     "Replay",
+    "UpdateConfig",
 ]

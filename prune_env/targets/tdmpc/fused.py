@@ -1,7 +1,7 @@
-"""Chains of layers with their backward pass written out: no graph is built, and ELU takes half of its time.
+"""Forward and backward passes of chains of layers without autograd, for small networks on the CPU.
 
-In small networks a third of an update went to building and walking a graph. Weights are read from the layers at every
-call, so they may be cut in between.
+Building and walking autograd's graph takes a third of an update of small networks; an ELU in place takes half of its
+usual time. Weights are read from the layers at every call, so the layers may be cut in between.
 
 Letters: B rows, O outputs.
 """
@@ -14,78 +14,78 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-# For each layer: its kind, and what its backward pass reads.
+# For each layer: its class, the layer, and what its backward pass reads.
 Tape = list[tuple[Any, ...]]
 
 
-def fusable(layers: nn.Sequential, device: torch.device) -> bool:
-    """Whether these functions stand for the layers: on the processor, and unless somebody watches the layers."""
+def can_fuse(layers: nn.Sequential, device: torch.device) -> bool:
+    """Whether these functions may replace calls of the layers: on the CPU, if no layer has a forward hook."""
     return device.type == "cpu" and not any(
         m._forward_pre_hooks or m._forward_hooks for m in layers._modules.values() if m
     )
 
 
 def chain(layers: nn.Sequential, rows: Tensor, tape: Tape | None = None) -> Tensor:
-    """What these layers make of rows [B, ...]; to be called under `torch.no_grad()`.
+    """Output of the layers, [B, O], for inputs `rows`; to be called under `torch.no_grad()`.
 
     Args:
         layers: Linear, LayerNorm, ELU and Tanh; the first and the last are linear.
-        rows: Their input.
-        tape: Takes what `chain_backward` needs.
+        rows: Inputs [B, features].
+        tape: Records what `chain_backward` needs.
 
     Raises:
         TypeError: If there is another kind of layer.
     """
-    note: tuple[Any, ...]
+    entry: tuple[Any, ...]
     if torch.is_autocast_enabled("cpu"):
         rows = rows.to(torch.get_autocast_dtype("cpu"))
-    x, rough = rows, rows.dtype == torch.bfloat16
+    x, reduced = rows, rows.dtype == torch.bfloat16
     for layer in cast(Iterable[Any], layers._modules.values()):
-        kind, own = type(layer), layer._parameters  # which is quicker than asking for the attributes
+        kind, own = type(layer), layer._parameters  # faster than attribute access
         if kind is nn.Linear:
             weight = own["weight"].to(x.dtype)
-            note = (kind, layer, x, weight)
+            entry = (kind, layer, x, weight)
             x = torch.addmm(own["bias"], x, weight.t())
         elif kind is nn.LayerNorm:
             before = x
             x, mean, rstd = torch.native_layer_norm(x, layer.normalized_shape, own["weight"], own["bias"], layer.eps)
-            note = (kind, layer, before, mean, rstd)
+            entry = (kind, layer, before, mean, rstd)
         elif kind is nn.ELU:  # activations overwrite their input, which no backward pass reads
-            exact = x.float() if rough else x  # exp(x) - 1 would lose the few digits
+            exact = x.float() if reduced else x  # exp(x) - 1 would lose bfloat16's few digits
             torch.maximum(exact, exact.clamp(max=0).exp_().sub_(1), out=exact)
-            x = exact.to(rows.dtype) if rough else x
-            note = (kind, layer, x)
+            x = exact.to(rows.dtype) if reduced else x
+            entry = (kind, layer, x)
         elif kind is nn.Tanh:
-            x = x.float().tanh_().to(rows.dtype) if rough else x.tanh_()  # in a third of the time
-            note = (kind, layer, x)
+            x = x.float().tanh_().to(rows.dtype) if reduced else x.tanh_()  # in a third of the time of bfloat16's tanh
+            entry = (kind, layer, x)
         else:
-            raise TypeError(f"a chain has no {kind.__name__}: call the layers as they are")
+            raise TypeError(f"a chain cannot hold {kind.__name__}: call the layers instead")
         if tape is not None:
-            tape.append(note)
+            tape.append(entry)
     return x
 
 
 def chain_backward(tape: Tape, gradient: Tensor, inputs: slice, learn: bool) -> Tensor:
-    """Gradient of the `inputs` that are asked for, [B, ...], from that of the chain's outputs [B, O].
+    """Gradient with respect to some columns of the inputs, [B, columns].
 
     Args:
-        tape: As `chain` filled it.
-        gradient: Of the outputs; read before this returns.
-        inputs: Which columns of the rows need a gradient.
-        learn: Whether the layers' parameters get gradients too, added to those that they have.
+        tape: As `chain` recorded it.
+        gradient: Gradient with respect to the outputs, [B, O].
+        inputs: The columns of the inputs that need a gradient.
+        learn: Whether gradients of the parameters are computed too, and added to their `grad`.
     """
     g = gradient.to(tape[-1][2].dtype)
-    for place in range(len(tape) - 1, -1, -1):
-        kind, layer, x, *kept = tape[place]
+    for i in range(len(tape) - 1, -1, -1):
+        kind, layer, x, *saved = tape[i]
         if kind is nn.Linear:
             if learn:
                 _add_gradient(layer._parameters["bias"], g.sum(0))
                 _add_gradient(layer._parameters["weight"], torch.mm(g.t(), x))
-            g = torch.mm(g, kept[0] if place else kept[0][:, inputs])
+            g = torch.mm(g, saved[0] if i else saved[0][:, inputs])
         elif kind is nn.LayerNorm:
             own = layer._parameters
             g, weight, bias = _layer_norm_backward(
-                g, x, layer.normalized_shape, *kept, own["weight"], own["bias"], [True, learn, learn]
+                g, x, layer.normalized_shape, *saved, own["weight"], own["bias"], [True, learn, learn]
             )
             if learn:
                 _add_gradient(own["weight"], weight)

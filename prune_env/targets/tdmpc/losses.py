@@ -1,7 +1,7 @@
-"""The losses of TD-MPC (Hansen et al. 2022, arXiv 2203.04955, algorithm 2), and what they are computed from.
+"""The losses of TD-MPC (Hansen et al. 2022, arXiv 2203.04955, algorithm 2).
 
-The mathematics is that of the paper, arranged for speed: everything that does not depend on the step before it is
-computed for all steps of the horizon at once. A plain version in the tests gives the same numbers.
+Everything that does not depend on the previous step is computed for all steps of the horizon at once. A literal version
+in the tests gives the same numbers.
 
 Letters: H horizon [steps], B batch, A actions, L latent channels.
 """
@@ -14,17 +14,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from prune_env.targets.tdmpc.networks import ControllerNet, act, encode, explore, many
+from prune_env.targets.tdmpc.networks import ControllerNet, act, apply_chunked, encode, explore
 from prune_env.targets.transfer import to_device
 
-LOSS_LIMIT = 1e4  # no single sample weighs more
+LOSS_LIMIT = 1e4  # largest loss of one sample
 
 
 class Batch(NamedTuple):
-    """Stretches of H steps.
+    """Subsequences of episodes, H steps each.
 
     Attributes:
-        first: Observations at their beginning, [B, ...].
+        first: Observations before the first step, [B, ...].
         following: Observations after every step, [H, B, ...].
         action: [H, B, A].
         reward: [H, B, 1].
@@ -37,22 +37,22 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Learning:
-    """Constants of the update; the defaults are the paper's.
+class UpdateConfig:
+    """Constants of one update; the defaults are the paper's.
 
     Attributes:
-        discount: Of rewards, per step.
-        rho: Weight of a step of the horizon against the one before it.
-        consistency: Weight of the latents' loss.
-        reward: Weight of the rewards' loss.
-        value: Weight of the values' loss.
-        std: Of the noise on the policy's actions in targets and losses.
-        clip: Largest norm of either gradient.
-        tau: How far the slow copies move.
+        discount: Discount of rewards, per step.
+        rho: Weight of a step of the horizon relative to the previous one.
+        consistency: Weight of the latent consistency loss.
+        reward: Weight of the reward loss.
+        value: Weight of the value loss.
+        std: Standard deviation of the noise on the policy's actions in targets and losses.
+        clip: Largest norm of the gradients of each optimizer.
+        tau: Share by which target networks move towards their components.
         tau_every: How often they move [updates].
-        td_encoder: Whose latents the temporal-difference target reads, "online" (the paper's) or "target": the slow
-            encoder's, which are there already. Faster from pixels, and another algorithm.
-        bfloat16: Run the networks in bfloat16 (parameters stay float32): faster where they are wide.
+        td_encoder: Encoder of the temporal-difference target: "online" (the paper's) or "target", whose latents are
+            needed anyway. Faster from pixels, and another algorithm.
+        bfloat16: Run the networks in bfloat16 (parameters stay float32); faster where they are wide.
     """
 
     discount: float = 0.99
@@ -68,54 +68,70 @@ class Learning:
     bfloat16: bool = False
 
 
-def model_loss(net: ControllerNet, batch: Batch, noise: Tensor, learning: Learning) -> tuple[Tensor, Tensor]:
-    """Loss of latents, rewards and values (a scalar), and the detached latents along the horizon [H + 1, B, L]."""
+def model_loss(net: ControllerNet, batch: Batch, noise: Tensor, config: UpdateConfig) -> tuple[Tensor, Tensor]:
+    """Model and value loss, a scalar, and the detached latents along the horizon, [H + 1, B, L].
+
+    Args:
+        net: The controller.
+        batch: What to learn from.
+        noise: Standard normal, for the targets' actions, [H, B, A].
+        config: Constants of the update.
+    """
     horizon = len(batch.action)
-    next_z, td_target = targets(net, batch, noise, learning)
+    next_z, td_target = targets(net, batch, noise, config)
     (z,) = encode(batch.first, net.encoder)
     rollout, inputs = [z], []
     for action in batch.action:
         inputs.append(torch.cat([rollout[-1], action], dim=-1))
-        rollout.append(many(net.dynamics, inputs[-1]))
+        rollout.append(apply_chunked(net.dynamics, inputs[-1]))
     latents, heads_input = torch.stack(rollout), torch.cat(inputs)
     shape = batch.reward.shape
-    reward, q1, q2 = (many(head, heads_input).float().view(shape) for head in (net.reward, net.q1, net.q2))
+    reward, q1, q2 = (apply_chunked(head, heads_input).float().view(shape) for head in (net.reward, net.q1, net.q2))
 
-    rho = powers(learning.rho, horizon, z)
+    rho = powers(config.rho, horizon, z)
     consistency = (latents[1:].float() - next_z).square().mean(-1, keepdim=True)
     value = (q1 - td_target).square() + (q2 - td_target).square()
     terms = (
-        (learning.consistency, consistency),
-        (learning.reward, (reward - batch.reward).square()),
-        (learning.value, value),
+        (config.consistency, consistency),
+        (config.reward, (reward - batch.reward).square()),
+        (config.value, value),
     )
     losses = [weight * (rho * term).sum(0).clamp(max=LOSS_LIMIT) for weight, term in terms]
     return (losses[0] + losses[1] + losses[2]).mean(), latents.detach()
 
 
 @torch.no_grad()
-def targets(net: ControllerNet, batch: Batch, noise: Tensor, learning: Learning) -> tuple[Tensor, Tensor]:
-    """Latents that the dynamics should reach [H, B, L], and values that q1 and q2 should have [H, B, 1]."""
+def targets(net: ControllerNet, batch: Batch, noise: Tensor, config: UpdateConfig) -> tuple[Tensor, Tensor]:
+    """Targets of the latents [H, B, L] and of q1 and q2 [H, B, 1], without gradients; arguments as of `model_loss`."""
     horizon, size = batch.action.shape[:2]
     following = batch.following.flatten(0, 1)
-    online = learning.td_encoder == "online"
-    slow_z, *online_z = encode(following, net.twin("encoder"), *([net.encoder] if online else []))
-    z = online_z[0] if online else slow_z
-    za = torch.cat([z, explore(act(net, z), noise.flatten(0, 1), learning.std)], dim=-1)
-    value = torch.minimum(many(net.twin("q1"), za), many(net.twin("q2"), za)).float()
-    td_target = batch.reward + learning.discount * value.view(horizon, size, 1)
+    online = config.td_encoder == "online"
+    target_z, *online_z = encode(following, net.target_network("encoder"), *([net.encoder] if online else []))
+    z = online_z[0] if online else target_z
+    za = torch.cat([z, explore(act(net, z), noise.flatten(0, 1), config.std)], dim=-1)
+    value = torch.minimum(
+        apply_chunked(net.target_network("q1"), za), apply_chunked(net.target_network("q2"), za)
+    ).float()
+    td_target = batch.reward + config.discount * value.view(horizon, size, 1)
     # Autocast would hand out the weights that it converted here, without a gradient, to passes that need one.
     torch.clear_autocast_cache()
-    return slow_z.float().view(horizon, size, -1), td_target
+    return target_z.float().view(horizon, size, -1), td_target
 
 
-def policy_loss(net: ControllerNet, latents: Tensor, noise: Tensor, learning: Learning) -> Tensor:
-    """Minus the value of the policy's actions at latents [H + 1, B, L], a scalar."""
+def policy_loss(net: ControllerNet, latents: Tensor, noise: Tensor, config: UpdateConfig) -> Tensor:
+    """Negative value of the policy's actions, a scalar.
+
+    Args:
+        net: The controller.
+        latents: Where the policy acts, [H + 1, B, L].
+        noise: Standard normal, for the actions, [H + 1, B, A].
+        config: Constants of the update.
+    """
     steps, size = latents.shape[:2]
     z = latents.flatten(0, 1)
-    za = torch.cat([z, explore(act(net, z), noise.flatten(0, 1), learning.std)], dim=-1)
-    value = torch.minimum(many(net.q1, za), many(net.q2, za)).float().view(steps, size, 1)
-    return -(powers(learning.rho, steps, latents) * value).sum(0).mean()
+    za = torch.cat([z, explore(act(net, z), noise.flatten(0, 1), config.std)], dim=-1)
+    value = torch.minimum(apply_chunked(net.q1, za), apply_chunked(net.q2, za)).float().view(steps, size, 1)
+    return -(powers(config.rho, steps, latents) * value).sum(0).mean()
 
 
 def powers(rho: float, count: int, like: Tensor) -> Tensor:

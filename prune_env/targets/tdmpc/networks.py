@@ -14,11 +14,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from prune_env.targets.tdmpc.fused import chain, fusable
+from prune_env.targets.tdmpc.fused import can_fuse, chain
 
 COMPONENTS = ("encoder", "dynamics", "reward", "pi", "q1", "q2")
-_TWINNED = ("encoder", "q1", "q2")  # what the update reads a slow copy of
-# Activations of more at once fall out of a processor's cache, and take up to twice the time.
+_WITH_TARGET = ("encoder", "q1", "q2")  # components that have a target network
+# Largest chunks on the CPU: activations of more images or floats leave its cache, and take up to twice the time.
 _IMAGES, _FLOATS = 64, 2**19
 
 TargetNetworks = tuple[tuple[str, nn.Sequential], ...]
@@ -27,20 +27,21 @@ TargetNetworks = tuple[tuple[str, nn.Sequential], ...]
 class ControllerNet(nn.Module):
     """An encoder, and five networks that read its latent: dynamics, reward, policy and two value functions.
 
-    The slow copies of encoder and value functions are no children of the model: whoever counts, saves or prunes it sees
-    one controller. They are `target_networks`, pairs of a prefix and a module, and are cut by the same indices.
+    The target networks of encoder and value functions are no submodules, so that counting, saving and pruning the model
+    see one controller.
 
     Args:
         encoder: From observations to latents [B, L].
         latent_dim: L.
         action_dim: A.
-        width: Hidden channels of the other five.
+        width: Hidden channels of the other five networks.
         generator: Draws the initial weights.
 
     Attributes:
         action_dim: A.
-        updates: How often the controller was trained; a buffer, as exploration depends on it [updates]. It stays on
-            the CPU wherever the model is moved, so that reading it never waits for a device.
+        updates: Updates of the controller so far, on which exploration depends; a buffer. It stays on the CPU wherever
+            the model is moved, so that reading it never waits for a device.
+        target_networks: Target networks of encoder, q1 and q2, as (name of the component, module).
     """
 
     updates: Tensor
@@ -60,11 +61,11 @@ class ControllerNet(nn.Module):
         self._initialise(generator)
         self.target_networks: TargetNetworks = tuple(
             (name, cast(nn.Sequential, copy.deepcopy(self.get_submodule(name)).requires_grad_(False)))
-            for name in _TWINNED
+            for name in _WITH_TARGET
         )
 
     def _initialise(self, generator: torch.Generator) -> None:
-        """Orthogonal weights and no biases; reward and values start at zero."""
+        """Orthogonal weights and zero biases; rewards and values are zero at first."""
         for layer in self.modules():
             if isinstance(layer, (nn.Linear, nn.Conv2d)):
                 gain = nn.init.calculate_gain("relu") if isinstance(layer, nn.Conv2d) else 1.0
@@ -85,8 +86,8 @@ class ControllerNet(nn.Module):
         """Where the parameters are."""
         return self.pi.get_parameter("0.weight").device
 
-    def twin(self, name: str) -> nn.Sequential:
-        """The slow copy of one component."""
+    def target_network(self, name: str) -> nn.Sequential:
+        """The target network of one component."""
         return dict(self.target_networks)[name]
 
     def act(self, z: Tensor) -> Tensor:
@@ -106,34 +107,34 @@ def precision(device: torch.device, bfloat16: bool) -> AbstractContextManager[ob
 
 
 def encode(observations: Tensor, *encoders: nn.Sequential) -> list[Tensor]:
-    """What each encoder makes of observations [B, ...], latents [B, L]; of images in chunks, on a processor.
+    """Latents [B, L] of observations [B, ...] by each of the encoders; images go in chunks on the CPU.
 
-    The encoders may differ in all but their first layer, which images meet once.
+    Encoders of images share their first layer, `Brightness`, which is applied once.
     """
     if observations.dim() == 2:
         return [_fast(encoder, observations) for encoder in encoders]
     chunks = observations.split(_IMAGES if observations.device.type == "cpu" else len(observations))
-    latents = [[encoder[1:](bright) for encoder in encoders] for bright in map(encoders[0][0], chunks)]
+    latents = [[encoder[1:](floats) for encoder in encoders] for floats in map(encoders[0][0], chunks)]
     return [torch.cat(parts) for parts in zip(*latents, strict=True)]
 
 
-def many(head: nn.Sequential, rows: Tensor) -> Tensor:
-    """What a component other than the encoder makes of rows [B, ...], fast; a wide one, on a processor, in chunks."""
-    return _in_chunks(partial(_fast, head), rows, rows_at_once(head))
+def apply_chunked(head: nn.Sequential, rows: Tensor) -> Tensor:
+    """Output [B, O] of a component other than the encoder; fused where possible, and in chunks on the CPU."""
+    return _in_chunks(partial(_fast, head), rows, chunk_rows(head))
 
 
-def rows_at_once(head: nn.Sequential) -> int:
-    """How many rows' activations a processor's cache holds."""
+def chunk_rows(head: nn.Sequential) -> int:
+    """How many rows' activations fit the CPU's cache."""
     return max(1, _FLOATS // head.get_parameter("0.weight").shape[0])
 
 
 def act(net: ControllerNet, z: Tensor) -> Tensor:
-    """What `net.act` says, fast."""
-    return torch.tanh(many(net.pi, z))
+    """What `net.act` returns, computed by `apply_chunked`."""
+    return torch.tanh(apply_chunked(net.pi, z))
 
 
 def _fast(layers: nn.Sequential, rows: Tensor) -> Tensor:
-    if torch.is_grad_enabled() or not fusable(layers, rows.device):
+    if torch.is_grad_enabled() or not can_fuse(layers, rows.device):
         return cast(Tensor, layers(rows))
     return chain(layers, rows)
 
@@ -145,19 +146,19 @@ def _in_chunks(run: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tens
 
 
 def explore(actions: Tensor, noise: Tensor, std: float) -> Tensor:
-    """Actions with Gaussian noise of `std`, cut at 0.3, in [-1, 1]; the gradient ignores that they are clamped."""
-    moved = actions + (std * noise).clamp_(-0.3, 0.3)
-    clamped = moved.detach().clamp(-1 + 1e-6, 1 - 1e-6)
-    return moved + (clamped - moved).detach() if moved.requires_grad else clamped
+    """Actions with Gaussian noise of `std`, clipped at 0.3, clamped to [-1, 1]; gradients pass through the clamp."""
+    noisy = actions + (std * noise).clamp_(-0.3, 0.3)
+    clamped = noisy.detach().clamp(-1 + 1e-6, 1 - 1e-6)
+    return noisy + (clamped - noisy).detach() if noisy.requires_grad else clamped
 
 
 def state_encoder(observation_dim: int, width: int, latent_dim: int) -> nn.Sequential:
-    """From numbers [B, O] to latents [B, L]."""
+    """An encoder of numbers [B, O] to latents [B, L]."""
     return nn.Sequential(nn.Linear(observation_dim, width), nn.ELU(), nn.Linear(width, latent_dim))
 
 
 def pixel_encoder(channels: int, size: int, filters: int, kernels: Sequence[int], latent_dim: int) -> nn.Sequential:
-    """From images [B, C, S, S] in 0..255 to latents [B, L], by convolutions of stride 2.
+    """An encoder of images [B, C, S, S] in 0..255 to latents [B, L], by convolutions of stride 2.
 
     Raises:
         ValueError: If the images are too small for that many convolutions.
@@ -173,10 +174,10 @@ def pixel_encoder(channels: int, size: int, filters: int, kernels: Sequence[int]
 
 
 class Brightness(nn.Module):
-    """Bytes to numbers in [0, 1], laid out channels last, which convolutions on a processor prefer."""
+    """Bytes to floats in [0, 1], channels last in memory, which is the fastest layout for convolutions."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, C, S, S]; in the type of autocast, if that is on: every byte is exact in bfloat16."""
+        """Images [B, C, S, S] in float32, or in autocast's type, where every byte is exact."""
         device = images.device.type
         mixed = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if mixed else torch.float32

@@ -1,9 +1,9 @@
 """Planning by model predictive path integral (MPPI) in the latent space, for many episodes at once.
 
-Algorithm 1 of arXiv 2203.04955: sequences drawn from a Gaussian compete with some that the policy proposes; the best
-ones, weighted by their value, make the next Gaussian.
+Algorithm 1 of arXiv 2203.04955: action sequences are drawn from a Gaussian, some more are proposed by the policy, and
+the best ones, weighted by their value, define the next Gaussian.
 
-Where no sequence has a finite value, because a network's output is not finite, there is no plan: the action is NaN.
+If no sequence has a finite value, because a network's output is not finite, the action is NaN.
 
 Letters: E episodes, N sequences (random ones first, then the policy's), K elites, H horizon [steps], A actions,
 L latent channels.
@@ -17,12 +17,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from prune_env.targets.tdmpc.networks import ControllerNet, act, explore, many, precision
+from prune_env.targets.tdmpc.networks import ControllerNet, act, apply_chunked, explore, precision
 from prune_env.targets.transfer import to_device
 from prune_env.validation import Range, check_fields
 
 WIDEST = 2.0
-"""Standard deviation of the first Gaussian: actions lie in [-1, 1]."""
+"""Standard deviation of the first Gaussian; actions lie in [-1, 1]."""
 
 _RANGES = {
     **dict.fromkeys(("samples", "iterations", "elites", "horizon"), Range(1)),
@@ -34,11 +34,11 @@ _RANGES = {
 
 
 class Plan(NamedTuple):
-    """What to do now, and where the next plan starts.
+    """The action to take, and the mean from which the next plan starts.
 
     Attributes:
         action: [E, A], in [-1, 1]; NaN in an episode in which no sequence has a finite value.
-        mean: Of the last Gaussian, [H, E, A].
+        mean: Mean of the last Gaussian, [H, E, A].
     """
 
     action: Tensor
@@ -50,17 +50,17 @@ class Planner:
     """Constants of planning; the defaults are for small networks, the paper's are 512, 6, 64 and horizon 5.
 
     Attributes:
-        samples: Random sequences.
-        iterations: How often the Gaussian is refined.
+        samples: Random sequences per iteration.
+        iterations: Refinements of the Gaussian.
         elites: K.
         horizon: H.
-        proposals: The policy's sequences, as a share of the samples.
-        temperature: How much better elites outweigh worse ones.
+        proposals: Sequences of the policy, as a share of `samples`.
+        temperature: Inverse temperature of the elites' weights: larger values prefer the best ones.
         momentum: Share of the old mean in the new one.
-        std: Least standard deviation, and that of the policy's noise.
-        discount: Of rewards, per step.
-        bfloat16: Run the networks in bfloat16: faster where they are wide.
-        noisy: Add the last Gaussian's noise to the action (to explore); it stays within the bounds.
+        std: Least standard deviation of the Gaussian, and that of the policy's noise.
+        discount: Discount of rewards, per step.
+        bfloat16: Run the networks in bfloat16; faster where they are wide.
+        noisy: Add the last Gaussian's noise to the action, for exploration.
 
     Raises:
         ValueError: If a field is of the wrong type or out of its range.
@@ -89,8 +89,8 @@ class Planner:
 
         Args:
             net: The controller.
-            z: Latents of what is seen now.
-            last: The plan of the step before; its mean, one step on, is where this one starts.
+            z: Latents of the current observations.
+            last: Plan of the previous step; its mean, shifted by one step, is where this one starts.
             generator: Draws the sequences, on the CPU.
         """
         with precision(z.device, self.bfloat16):
@@ -112,12 +112,12 @@ class Planner:
             value = self._value(net, start, sequences.flatten(1, 2), generator).view(episodes, count)
             best, index = value.topk(self.elites, dim=1)  # [E, K]
             elites = sequences.gather(2, index[None, :, :, None].expand(self.horizon, -1, -1, actions))
-            lost = best[:, :1].isneginf()  # nothing to weigh by
+            lost = best[:, :1].isneginf()  # there is no value to weight by
             score = torch.softmax((self.temperature * best).masked_fill(lost, 0.0), dim=1)
             weight = score[None, :, :, None]
-            centre = (weight * elites).sum(2)
-            std = (weight * (elites - centre.unsqueeze(2)).square()).sum(2).sqrt().clamp(self.std, WIDEST)
-            mean = self.momentum * mean + (1 - self.momentum) * centre
+            center = (weight * elites).sum(2)
+            std = (weight * (elites - center.unsqueeze(2)).square()).sum(2).sqrt().clamp(self.std, WIDEST)
+            mean = self.momentum * mean + (1 - self.momentum) * center
         # What torch.multinomial does, but its generator would have to be the device's.
         race = torch.empty(score.shape, dtype=score.dtype).exponential_(generator=generator)
         chosen = (score / to_device(race, z.device)).argmax(dim=1, keepdim=True)  # [E, 1]
@@ -129,7 +129,7 @@ class Planner:
         return Plan(action, mean)
 
     def _proposals(self, net: ControllerNet, z: Tensor, generator: torch.Generator) -> Tensor:
-        """Sequences of the policy with noise, [H, E, proposals, A]."""
+        """Sequences proposed by the policy with noise, [H, E, proposals, A]."""
         episodes, count = len(z), int(self.proposals * self.samples)
         z = z.repeat_interleave(count, dim=0)
         sequence: list[Tensor] = []
@@ -141,19 +141,19 @@ class Planner:
         return torch.stack(sequence).view(self.horizon, episodes, count, mean.shape[1])
 
     def _value(self, net: ControllerNet, z: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
-        """Discounted rewards of sequences [H, E * N, A] from latents [E * N, L], with their end's value, [E * N].
+        """Discounted rewards of sequences [H, E * N, A] from latents [E * N, L] plus the final value, [E * N].
 
         Minus infinity where a network's output is not finite.
         """
         inputs = []
         for action in actions:
             inputs.append(torch.cat([z, action], dim=1))
-            z = many(net.dynamics, inputs[-1])
+            z = apply_chunked(net.dynamics, inputs[-1])
         discounts = to_device(torch.tensor([self.discount**t for t in range(self.horizon + 1)]), z.device)
-        rewards = many(net.reward, torch.cat(inputs)).float().view(self.horizon, -1)
+        rewards = apply_chunked(net.reward, torch.cat(inputs)).float().view(self.horizon, -1)
         mean = act(net, z)
         za = torch.cat([z, explore(mean, _normal(mean.shape, z.device, generator), self.std)], dim=1)
-        end = torch.minimum(many(net.q1, za), many(net.q2, za)).float().view(1, -1)
+        end = torch.minimum(apply_chunked(net.q1, za), apply_chunked(net.q2, za)).float().view(1, -1)
         value = (discounts.unsqueeze(1) * torch.cat([rewards, end])).sum(0)
         return value.where(value.isfinite(), -torch.inf)
 

@@ -1,4 +1,4 @@
-"""Sizes and training constants that are known to work, one recipe for each task and kind of observation."""
+"""Sizes and training constants that work, one recipe for each task and kind of observation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prune_env.targets.base import DenseTraining, PoolSplit
-from prune_env.targets.tdmpc.losses import Learning
+from prune_env.targets.tdmpc.losses import UpdateConfig
 from prune_env.targets.tdmpc.planner import WIDEST
 from prune_env.validation import Range, check_fields, check_value
 
@@ -27,35 +27,35 @@ _RANGES: dict[str, Range | tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what a trained controller is like; the defaults are those of Pendulum from its state.
+    """Everything that decides what a trained controller is like; the defaults are for Pendulum from its state.
 
     Attributes:
         width: Hidden channels of dynamics, reward, policy and values.
         latent_dim: Latent channels.
-        encoder_width: Hidden channels of the encoder of numbers.
+        encoder_width: Hidden channels of the encoder of states.
         image: Size of frames [px].
-        gray: Frames of one channel instead of three colours.
+        gray: Frames of one channel instead of three colors.
         stack: Frames in an observation.
         filters: Filters of every convolution.
         kernels: Sizes of the convolutions' kernels, of stride 2 [px].
-        shift: Largest random shift of frames while training [px]; the paper's is a 21st of the image.
+        shift: Largest random shift of observations in training [px]; the paper's is a 21st of the image.
         action_repeat: Simulator steps in a step of control.
-        horizon: Steps of the latent rollout, in training and in planning.
-        batch_size: Stretches of that length in an update.
-        learning_rate: Of both optimizers.
-        discount: Of rewards, per step of control.
-        tau: How far the slow copies move, every second update.
-        std: Least noise of the policy's actions; what exploration ends with.
-        first_std: What exploration begins with.
-        explore_for: How long it takes from there to `std` [updates].
-        first_episodes: What training begins with, random actions; of a trained controller, its own.
+        horizon: Steps of the latent rollout, in training and planning.
+        batch_size: Subsequences in an update.
+        learning_rate: Learning rate of both optimizers.
+        discount: Discount of rewards, per step of control.
+        tau: Share by which target networks move towards their components, every second update.
+        std: Final standard deviation of exploration noise, and that of the noise in targets and losses.
+        first_std: Initial standard deviation of exploration noise.
+        explore_for: Length of the linear schedule from `first_std` to `std` [updates].
+        first_episodes: Episodes at the start: of random actions, or of the controller itself if it is trained.
         episodes_per_epoch: New episodes in an epoch.
         steps_per_epoch: Updates in an epoch.
-        replay_episodes: Episodes that are remembered.
-        dense_steps: Updates that make a dense controller.
-        eval_every: Updates between two looks at it, the best of which is kept.
-        td_encoder: See `Learning`.
-        bfloat16: See `Learning`.
+        replay_episodes: Episodes that the replay holds.
+        dense_steps: Updates of dense training.
+        eval_every: Updates between two evaluations in dense training, the best of which is kept.
+        td_encoder: See `UpdateConfig`.
+        bfloat16: See `UpdateConfig`.
 
     Raises:
         ValueError: If a field is of the wrong type or out of its range.
@@ -92,14 +92,14 @@ class Recipe:
         if isinstance(self.kernels, list):  # JSON and YAML bring them
             object.__setattr__(self, "kernels", tuple(self.kernels))
         check_fields(self, _RANGES)
-        # Frames that are shifted by more than half of their size show little; without frames nothing can be shifted.
+        # Frames that are shifted by more than half of their size show little; states cannot be shifted.
         check_value("shift", self.shift, int, Range(0, self.image // 2, "[]"))
         if self.image:
             check_value("filters", self.filters, int, Range(1))
 
-    def learning(self) -> Learning:
-        """The constants of one update."""
-        return Learning(
+    def update_config(self) -> UpdateConfig:
+        """Constants of one update."""
+        return UpdateConfig(
             discount=self.discount,
             std=self.std,
             tau=self.tau,
@@ -114,7 +114,7 @@ class Recipe:
         )
 
     def exploration(self, updates: int) -> float:
-        """Standard deviation of the noise on the policy's actions after that many updates."""
+        """Standard deviation of exploration noise after that many updates."""
         done = min(updates / self.explore_for, 1.0)
         return self.first_std + done * (self.std - self.first_std)
 
@@ -145,8 +145,8 @@ RECIPES = {
         dense_steps=8000,
         eval_every=250,
     ),
-    # Two convolutions instead of the paper's four: the pole is a pixel wide, and where it is must not be blurred. It
-    # gets better to the end, on some seeds more than on others.
+    # Two convolutions instead of the paper's four: the pole is a pixel wide, and its position must not be blurred.
+    # The return rises to the end of training, by an amount that depends on the seed.
     ("cartpole-swingup", "pixels"): Recipe(
         width=128,
         latent_dim=32,
@@ -167,7 +167,7 @@ RECIPES = {
     ),
 }
 
-# Named sizes of the networks: those of the recipe, or the paper's, which bfloat16 makes bearable.
+# Named sizes of the networks: those of the recipe, or the paper's, in bfloat16 for speed.
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "small": {"state": {}, "pixels": {}},
     "paper": {
@@ -186,17 +186,17 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
-# Plans look as far as the model was trained to, but not at the pendulum's pixels: there, longer ones find what the
-# model gets wrong. More proposals of the policy help where it is good.
+# Plans are as long as the training horizon, except for the pendulum from pixels, where longer plans exploit errors of
+# the model. More proposals of the policy help where it is good.
 PLANNERS: dict[tuple[str, str], dict[str, Any]] = {
     ("pendulum", "pixels"): {"horizon": 1, "proposals": 0.25},
     ("cartpole-swingup", "state"): {"proposals": 0.5},
     ("cartpole-swingup", "pixels"): {"proposals": 0.5},
 }
 
-# What a pool of controllers varies: sizes around the recipe's, and how long they learn. Half of the pendulum's from the
-# state are stopped early, as soon as they can do the task. Sizes held out are none of those in training; only the
-# pendulum's from the state, whose controllers come with the package, share a latent size with them.
+# What a pool of controllers varies: sizes around the recipe's, and the length of training. Half of the pendulum's from
+# the state stop early, as soon as they solve the task. Held-out sizes do not occur in training, but those of the
+# pendulum from the state, which ship with the package, share a latent size with it.
 VARIANTS: dict[tuple[str, str], dict[PoolSplit, tuple[dict[str, Any], ...]]] = {
     ("pendulum", "state"): {
         "train": (

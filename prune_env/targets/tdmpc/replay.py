@@ -1,6 +1,6 @@
-"""Episodes that were lived through, and the stretches of them that training draws.
+"""Replay of episodes, from which training draws subsequences.
 
-Pictures are kept once, as bytes; an observation stacks the last `stack` of them when it is drawn.
+Frames are stored once, as bytes; an observation stacks the last `stack` of them when it is drawn.
 
 Letters: E episodes, T steps of an episode, H horizon [steps], B batch, A actions; "..." is the shape of one frame.
 """
@@ -21,9 +21,9 @@ class Episodes:
     """Whole episodes.
 
     Attributes:
-        frames: What was seen, [E, T + stack, ...]; the first frame is there `stack` times.
+        frames: Frames or numbers seen, [E, T + stack, ...]; the first one is repeated `stack` times.
         actions: [E, T, A].
-        rewards: As the task gave them, [E, T].
+        rewards: Rewards of the task, [E, T].
     """
 
     frames: Tensor
@@ -36,30 +36,30 @@ class Episodes:
         return self.rewards.sum(1)
 
 
-_COUNTS = ("lived", "updates", "parameters", "collected")
+_COUNTS = ("episodes_added", "updates", "parameters", "collected")
 
 
 class Replay:
-    """The last episodes, drawn from with equal chances, and the generator that draws.
+    """The latest episodes, and the generator that draws from them.
 
-    The paper draws by priority; here every stretch is as likely as any other.
+    Every subsequence is equally likely; the paper draws by priority.
 
     Args:
-        capacity: How many episodes are kept.
+        capacity: Episodes that are kept.
         horizon: H.
         stack: Frames in an observation.
-        rewards: What the task's least and largest reward are; they are learnt as 0 and 1.
-        generator: Draws stretches, shifts and noise, also for whoever acts for this replay; of the CPU, so that the
+        rewards: Least and largest reward of the task, which are scaled to 0 and 1.
+        generator: Draws subsequences, shifts and noise, also for actors and updates; a generator of the CPU, so that
             draws are the same on every device.
-        device: Where batches are needed: the model's device.
+        device: Device of the batches: the model's.
         storage: Where episodes are kept; by default on `device`, which is fast and takes `capacity` episodes of memory
             there. On the CPU, the frames of every batch have to be copied.
 
     Attributes:
-        lived: Episodes that were ever put in.
-        updates: How often it was learnt from.
-        parameters: Size of the controller that lived through the last ones; 0 if none did.
-        collected: How many updates there had been then.
+        episodes_added: Episodes added so far, including those that were replaced.
+        updates: Updates that drew from it so far.
+        parameters: Size of the controller that collected the latest episodes; 0 if there are none.
+        collected: `updates` when they were collected.
     """
 
     def __init__(
@@ -76,28 +76,28 @@ class Replay:
         self.device = torch.device(device)
         self.storage = self.device if storage is None else torch.device(storage)
         self._low, self._high = rewards
-        self.lived = self.updates = self.parameters = self.collected = 0
+        self.episodes_added = self.updates = self.parameters = self.collected = 0
         self._held: Episodes | None = None
 
     def __len__(self) -> int:
-        """How many episodes are held."""
-        return min(self.lived, self.capacity)
+        """Number of episodes held."""
+        return min(self.episodes_added, self.capacity)
 
     def add(self, episodes: Episodes) -> None:
-        """Put in episodes, in place of the oldest if there is no room."""
+        """Add episodes; they replace the oldest if the replay is full."""
         if self._held is None:
             new = (episodes.frames, episodes.actions, episodes.rewards)
             self._held = Episodes(*(self._room(x[:0]) for x in new))
         held = self._held
         for i in range(len(episodes.rewards)):
-            place = self.lived % self.capacity
+            place = self.episodes_added % self.capacity
             held.frames[place] = episodes.frames[i]
             held.actions[place] = episodes.actions[i]
             held.rewards[place] = (episodes.rewards[i] - self._low) / (self._high - self._low)
-            self.lived += 1
+            self.episodes_added += 1
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that it holds."""
+        """Episodes and counts, by name."""
         state = {name: torch.tensor(getattr(self, name)) for name in _COUNTS}
         if self._held is not None:
             held, count = self._held, len(self)
@@ -105,7 +105,7 @@ class Replay:
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Hold what `state_dict` returned, for a replay with the same capacity."""
+        """Restore what `state_dict` of a replay with the same capacity returned."""
         for name in _COUNTS:
             setattr(self, name, int(state[name]))
         self._held = None
@@ -113,19 +113,19 @@ class Replay:
             self._held = Episodes(*(self._room(state[name]) for name in ("frames", "actions", "rewards")))
 
     def _room(self, like: Tensor) -> Tensor:
-        """Place for all episodes, the first of which are `like`; pages that are not written to cost no memory."""
+        """Memory for all episodes, beginning with `like`; on the CPU, pages that are not written cost nothing."""
         room = like.new_empty((self.capacity, *like.shape[1:]), device=self.storage)
         room[: len(like)] = like
         return room
 
     def sample(self, size: int, pad: int = 0) -> Batch:
-        """B = `size` stretches of H steps; frames are shifted by up to `pad` pixels, each observation by its own.
+        """Draw B = `size` subsequences of H steps; each observation is shifted at random by up to `pad` pixels.
 
         Raises:
             RuntimeError: If no episode is held.
         """
         if self._held is None:
-            raise RuntimeError("the replay holds no episode yet: add some before drawing from it")
+            raise RuntimeError("the replay holds no episode yet: add some, or call collect(model, batch) of the target")
         held, horizon = self._held, self.horizon
         length = held.actions.shape[1]
         episode = torch.randint(len(self), (size, 1), generator=self.generator)
@@ -133,19 +133,19 @@ class Replay:
         steps = episode * length + begin + torch.arange(horizon)
         place = episode * held.frames.shape[1] + begin + torch.arange(horizon + self.stack)
         frames = self._take(held.frames, place)  # [B, H + stack, ...]
-        observations = stacked(frames, self.stack, pad, self.generator)
+        observations = stack_frames(frames, self.stack, pad, self.generator)
         action, reward = self._take(held.actions, steps.T), self._take(held.rewards, steps.T)
         return Batch(observations[0], observations[1:], action, reward.unsqueeze(2))
 
     def _take(self, held: Tensor, index: Tensor) -> Tensor:
-        """Rows of episodes [E, T, ...], which `index` counts over all of them, on the device: [*index.shape, ...]."""
+        """Rows of `held`, [E, T, ...], at flat indices over E and T, on the batches' device: [*index.shape, ...]."""
         index_there = to_device(index.flatten(), self.storage)
         taken = held.flatten(0, 1).index_select(0, index_there)  # ten times as fast as two indices
         return to_device(taken, self.device).unflatten(0, index.shape)
 
 
 class ReplayStream:
-    """The same replay, again and again: what training iterates over."""
+    """An endless stream that yields the same replay: an update draws from it by itself."""
 
     def __init__(self, replay: Replay):
         self._replay = replay
@@ -158,11 +158,17 @@ class ReplayStream:
         return self._replay
 
 
-def stacked(frames: Tensor, stack: int, pad: int = 0, generator: torch.Generator | None = None) -> Tensor:
-    """Observations [n, B, ...] of frames [B, n - 1 + stack, ...], each the frames up to it along their first dimension.
+def stack_frames(frames: Tensor, stack: int, pad: int = 0, generator: torch.Generator | None = None) -> Tensor:
+    """Stack frames [B, n - 1 + stack, C, ...] to observations [n, B, stack * C, ...].
 
-    With `pad`, observation (i, b) is moved by a shift of its own, up to `pad` pixels each way, and the border repeated:
-    the paper's augmentation with the whole-pixel shifts that it draws, as copies of bytes. The generator is the CPU's.
+    With `pad`, every observation is shifted at random by up to `pad` pixels in x and y, and its border repeated: the
+    paper's augmentation, by whole pixels.
+
+    Args:
+        frames: Consecutive frames.
+        stack: Frames in an observation.
+        pad: Largest shift [px].
+        generator: Draws the shifts, on the CPU.
     """
     count = frames.shape[1] - stack + 1
     if not pad:
@@ -173,11 +179,11 @@ def stacked(frames: Tensor, stack: int, pad: int = 0, generator: torch.Generator
 
 
 def _shifted_slices(frames: Tensor, stack: int, pad: int, shifts: Tensor) -> Tensor:
-    """Observations moved by `shifts` [n, B, (x, y)], slice by slice: the fastest on a processor."""
+    """Observations shifted by `shifts` [n, B, (x, y)] by copying slices, which is the fastest way on the CPU."""
     size = frames.shape[-1]
     padded = _padded(frames, pad).numpy()
     result = frames.new_empty((*shifts.shape[:2], stack, *frames.shape[2:]))
-    copies = result.numpy()  # whose small slices are cheaper to take than a tensor's
+    copies = result.numpy()  # small slices of arrays are cheaper than those of tensors
     for i, row in enumerate(shifts.tolist()):
         for b, (x, y) in enumerate(row):
             copies[i, b] = padded[b, i : i + stack, :, y : y + size, x : x + size]

@@ -1,4 +1,4 @@
-"""TD-MPC as a target: a controller that goes on collecting episodes and learning from them while it is pruned."""
+"""TD-MPC as a target: a controller that keeps collecting episodes and learning from them while it is pruned."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from prune_env.validation import Range, check_value
 CONTROLLERS = ("planner", "policy")
 REPLAYS = ("device", "cpu")
 _OPTIONS = ("task", "obs", "controller", "starts", "planner", "sizes", "replay")
-_EVALUATION_STARTS = {"planner": 20, "policy": 50}  # episodes that a controller in training is judged by
+_EVALUATION_STARTS = {"planner": 20, "policy": 50}  # episodes of an evaluation in dense training
 _VIDEO_SIZE = 160  # [px]
 _START_SEEDS: dict[Split, int] = {"train": 7_001, "validation": 7_002, "test": 7_003}
 
@@ -42,24 +42,27 @@ _START_SEEDS: dict[Split, int] = {"train": 7_001, "validation": 7_002, "test": 7
 class TDMPC(Target):
     """A model-based controller of a simulated task (Hansen et al. 2022, arXiv 2203.04955).
 
-    The score is the mean return over fixed starts, others for validation than for testing; the floor is that of random
-    actions. A batch is the replay itself: a training step draws from it, and at the end of every epoch puts in new
-    episodes of the controller as it then is, pruned or not; so it does after a cut. So an *epoch* is what is learnt
-    between two visits to the task: `episodes_per_epoch` new episodes, then `steps_per_epoch` updates. The parameters
-    and MACs that count are those of a deployment: with the planner all but the slow copies, with the policy encoder
-    and policy.
+    The score is the mean return over fixed initial states, which differ between validation and test; the floor is the
+    mean return of random actions.
+
+    `batches` is a stream that yields one replay, from which an update draws. An *epoch* is `steps_per_epoch` updates.
+    Before each epoch, and after a cut, the controller as it then is collects `episodes_per_epoch` new episodes; this
+    happens in `collect`, which every training step calls.
+
+    Parameters and MACs are those of a deployment: all components for the planner, encoder and policy for the policy.
+    Target networks never count.
 
     Args:
         task: "pendulum" (Gymnasium's) or "cartpole-swingup" (DMControl's; needs the extra "control").
         obs: "state" or "pixels".
-        controller: Who acts when the score is taken: the "planner", which needs every component, or the "policy", which
-            cannot feel damage to dynamics, reward and values. Training does not depend on it.
-        starts: Episodes that the score is the mean of.
-        planner: Constants of the planner, by name, that shall differ from the task's; see `Planner`.
+        controller: What is scored and deployed: the "planner", which needs every component, or the "policy", on whose
+            score damage to dynamics, reward and values has no effect. Training does not depend on it.
+        starts: Episodes over which the score is averaged.
+        planner: Constants of `Planner` that differ from the task's, by name.
         sizes: "small" networks that learn in minutes, or those of the "paper" (from pixels, 1,548,360 parameters).
-        replay: Where episodes are kept: on the model's "device", which is fast (700 episodes of 84 px in colour take
-            1.9 GB there), or on the "cpu", if they do not fit. Both give the same batches.
-        **recipe: Fields of `Recipe` that shall differ from the task's recipe.
+        replay: Where episodes are stored: on the model's "device", which is fast (700 episodes of 84 px in color take
+            1.9 GB there), or on the "cpu" if they do not fit. Both give the same batches.
+        **recipe: Fields of `Recipe` that differ from the task's recipe.
 
     Raises:
         ValueError: If an option is unknown or out of range.
@@ -109,7 +112,7 @@ class TDMPC(Target):
             )
 
     def settings(self) -> dict[str, Any]:
-        """Task and recipe; who acts when the score is taken does not change what is learnt."""
+        """Task and recipe; the other options do not change what a controller becomes in training."""
         return {"task": self.task_name, "obs": self.obs, **asdict(self.recipe)}
 
     # ------------------------------------------------------------------ the networks
@@ -124,11 +127,11 @@ class TDMPC(Target):
         return ControllerNet(encoder, recipe.latent_dim, self.task.action_dim, recipe.width, generator)
 
     def target_networks(self, model: nn.Module) -> TargetNetworks:
-        """The slow copies of encoder and values, as (prefix, module): they must be cut by the same indices."""
+        """Those of encoder and values."""
         return _net(model).target_networks
 
     def trace(self, model: nn.Module) -> list[Tensor]:
-        """Two steps of a latent rollout, so that what the dynamics write is seen to be what they read."""
+        """Two steps of a latent rollout, so that the dynamics read their own output and its groups are coupled."""
         net = _net(model)
         shape = self.task.observation_shape
         z = net.encoder(torch.zeros(1, self.recipe.stack * shape[0], *shape[1:], device=self.device))
@@ -140,14 +143,14 @@ class TDMPC(Target):
         return outputs
 
     def deploy(self, model: nn.Module) -> Any:
-        """One decision of the policy, or what the planner needs of all networks."""
+        """One decision of the policy, or, for the planner, all networks as in `trace`."""
         if self.controller == "planner":
             return self.trace(model)
         net, shape = _net(model), self.task.observation_shape
         return net.act(net.encoder(torch.zeros(1, self.recipe.stack * shape[0], *shape[1:], device=self.device)))
 
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
-        """Other sizes and stages of training of small networks; those of the paper have sizes of their own."""
+        """Sizes and lengths of training of small networks; networks of the paper's sizes do not vary."""
         if self._sizes != "small":
             return [{}]
         return [dict(sizes) for sizes in VARIANTS[self.task_name, self.obs][split]]
@@ -162,7 +165,7 @@ class TDMPC(Target):
         return [torch.optim.Adam(parameters, lr=rate, fused=True) for parameters in (rest, pi)]
 
     def batches(self, generator: torch.Generator) -> ReplayStream:
-        """One replay, again and again; it fills itself when it is first learnt from."""
+        """A stream that yields one replay, empty at first; see `collect`."""
         recipe, storage = self.recipe, self.device if self.replay == "device" else "cpu"
         replay = Replay(
             recipe.replay_episodes, recipe.horizon, recipe.stack, self.task.rewards, generator, self.device, storage
@@ -172,26 +175,40 @@ class TDMPC(Target):
     def training_step(
         self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], batch: Any, after_backward: BackwardHook
     ) -> Tensor:
-        """One update of model, values and policy from the replay `batch`; returns the model's loss, detached."""
+        """Collect episodes if they are due, then one update of model, values and policy.
+
+        Args:
+            model: The controller.
+            optimizers: Those of `optimizers`.
+            batch: The replay.
+            after_backward: Called with each optimizer, when its gradients are complete.
+
+        Returns:
+            The loss of model and values, a detached scalar.
+        """
         net, replay, recipe = _net(model), cast(Replay, batch), self.recipe
-        self._collect(net, replay)
-        stretches = replay.sample(recipe.batch_size, recipe.shift)
+        self.collect(net, replay)
+        sample = replay.sample(recipe.batch_size, recipe.shift)
         size = (2 * recipe.horizon + 1, recipe.batch_size, self.task.action_dim)
         noise = to_device(torch.randn(size, generator=replay.generator), self.device)
         replay.updates += 1
-        return update(net, optimizers[0], optimizers[1], stretches, noise, after_backward, recipe.learning())
+        return update(net, optimizers[0], optimizers[1], sample, noise, after_backward, recipe.update_config())
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
-        """Loss of latents, rewards and values on one draw from the replay `batch`; the policy's is not in it."""
-        net, replay, recipe = _net(model), cast(Replay, batch), self.recipe
-        self._collect(net, replay)
-        stretches = replay.sample(recipe.batch_size, recipe.shift)
-        noise = to_device(torch.randn(stretches.action.shape, generator=replay.generator), self.device)
-        return model_loss(net, stretches, noise, recipe.learning())[0]
+        """Loss of model and values on one sample from the replay; the policy's loss is not part of it.
 
-    def _collect(self, net: ControllerNet, replay: Replay) -> None:
-        """New episodes, if an epoch is over, the controller was cut or none were lived through yet."""
-        recipe, size = self.recipe, sum(p.numel() for p in net.parameters())
+        Raises:
+            RuntimeError: If the replay `batch` is empty; see `collect`.
+        """
+        net, replay, recipe = _net(model), cast(Replay, batch), self.recipe
+        sample = replay.sample(recipe.batch_size, recipe.shift)
+        noise = to_device(torch.randn(sample.action.shape, generator=replay.generator), self.device)
+        return model_loss(net, sample, noise, recipe.update_config())[0]
+
+    def collect(self, model: nn.Module, batch: Any) -> None:
+        """Add episodes to the replay if it is empty, an epoch is over or the controller was cut since the last ones."""
+        net, replay, recipe = _net(model), cast(Replay, batch), self.recipe
+        size = sum(p.numel() for p in net.parameters())
         over = replay.updates % recipe.steps_per_epoch == 0 and replay.updates != replay.collected
         if not over and size == replay.parameters:
             return
@@ -204,15 +221,15 @@ class TDMPC(Target):
         seed = int(torch.randint(2**31, (1,), generator=replay.generator))
         replay.add(roll_out(self.task, fixed_starts(self.task, count, seed), actor, recipe.stack))
 
-    # ------------------------------------------------------------------ judging
+    # ------------------------------------------------------------------ scoring
     def score(self, model: nn.Module, split: Split) -> float:
-        """Mean return of `controller` over the fixed starts of `split`."""
+        """Mean return of `controller` over the fixed initial states of `split`."""
         return self.mean_return(model, split, self.controller, self.starts)
 
     def mean_return(
         self, model: nn.Module, split: Split, controller: str, starts: int, planner: Planner | None = None
     ) -> float:
-        """Mean return of "planner" or "policy" over the first `starts` fixed starts of `split`."""
+        """Mean return of "planner" or "policy" over the first `starts` fixed initial states of `split`."""
         return self._mean_return(self._actor(_net(model), split, controller, planner or self.planner), split, starts)
 
     def _actor(self, net: ControllerNet, split: Split, controller: str, planner: Planner) -> Actor:
@@ -221,34 +238,34 @@ class TDMPC(Target):
         return planning_actor(net, planner, torch.Generator().manual_seed(_START_SEEDS[split]))
 
     def metrics(self, model: nn.Module, split: Split) -> dict[str, float]:
-        """Mean return of the planner and of the policy over the fixed starts."""
+        """Mean returns of the planner and of the policy over the fixed initial states."""
         return {f"{name}_return": self.mean_return(model, split, name, self.starts) for name in CONTROLLERS}
 
     def evaluate(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, float]:
-        """Mean returns over fixed validation starts, the worst of them first, and the simulator's steps by then.
+        """Mean returns over fixed validation states, the worst of them first, and the simulator's steps so far.
 
-        The planner is not asked from pixels, where that takes too long to be done often.
+        From pixels the policy alone is evaluated, as planning takes too long.
         """
-        asked = CONTROLLERS if self.obs == "state" else ("policy",)
+        controllers = CONTROLLERS if self.obs == "state" else ("policy",)
         planner = self._usual_planner  # options that are not in `settings` must not decide which network is the best
         returns = {
             f"{name}_return": self.mean_return(model, "validation", name, _EVALUATION_STARTS[name], planner)
-            for name in asked
+            for name in controllers
         }
-        lived = next(batches).lived * self.task.episode_length * self.recipe.action_repeat
-        return {"return": min(returns.values()), **returns, "simulator_steps": float(lived)}
+        steps = next(batches).episodes_added * self.task.episode_length * self.recipe.action_repeat
+        return {"return": min(returns.values()), **returns, "simulator_steps": float(steps)}
 
     def floor(self, split: Split) -> float:
-        """Mean return of random actions over the same starts."""
+        """Mean return of random actions over the same initial states."""
         generator = torch.Generator().manual_seed(_START_SEEDS[split])
         return self._mean_return(random_actor(self.task.action_dim, generator), split, self.starts)
 
     def video(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
-        """Whole episodes from the first three fixed starts, side by side; a picture for each step of control."""
-        paint, pictures = self.task.painter(_VIDEO_SIZE), []
+        """Episodes from the first three fixed initial states, side by side; a picture for each step of control."""
+        render, pictures = self.task.renderer(_VIDEO_SIZE), []
         starts = fixed_starts(self.task, self.starts, _START_SEEDS[split])[:3]
         actor = self._actor(_net(model), split, self.controller, self.planner)
-        roll_out(self.task, starts, actor, self.recipe.stack, lambda now: pictures.append(np.hstack(list(paint(now)))))
+        roll_out(self.task, starts, actor, self.recipe.stack, lambda now: pictures.append(np.hstack(list(render(now)))))
         return pictures
 
     def _mean_return(self, actor: Actor, split: Split, starts: int) -> float:

@@ -1,4 +1,4 @@
-"""One update of TD-MPC (Hansen et al. 2022, arXiv 2203.04955, algorithm 2): model, values, policy, slow copies."""
+"""One update of TD-MPC (Hansen et al. 2022, arXiv 2203.04955, algorithm 2)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from prune_env.targets.tdmpc.gradients import can_be_written_out, model_gradients, policy_gradients
-from prune_env.targets.tdmpc.losses import Batch, Learning, model_loss, policy_loss
+from prune_env.targets.tdmpc.gradients import can_skip_autograd, model_gradients, policy_gradients
+from prune_env.targets.tdmpc.losses import Batch, UpdateConfig, model_loss, policy_loss
 from prune_env.targets.tdmpc.networks import ControllerNet, precision
 
 AfterBackward = Callable[[torch.optim.Optimizer], None]
@@ -21,61 +21,60 @@ def update(
     batch: Batch,
     noise: Tensor,
     after_backward: AfterBackward,
-    learning: Learning,
+    config: UpdateConfig,
 ) -> Tensor:
-    """Train the model and values, then the policy, then move the slow copies; returns the model's loss, detached.
-
-    `after_backward` sees each optimizer once, with the gradients as the losses give them, before they are clipped.
+    """Train the model and values, then the policy, then move the target networks.
 
     Args:
         net: The controller.
-        model_optimizer: Of everything but the policy.
-        pi_optimizer: Of the policy.
+        model_optimizer: Optimizer of everything but the policy.
+        pi_optimizer: Optimizer of the policy.
         batch: What to learn from.
         noise: Standard normal, [2H + 1, B, A]: for the targets' actions, then for the policy's.
-        after_backward: Called before each step.
-        learning: Constants.
+        after_backward: Called once with each optimizer, when its gradients are complete and not yet clipped.
+        config: Constants of the update.
+
+    Returns:
+        The loss of model and values, a detached scalar.
     """
     horizon = len(batch.action)
-    learn_model, learn_policy = (
-        (model_gradients, policy_gradients)
-        if can_be_written_out(net)
-        else (_differentiate_model, _differentiate_policy)
+    model_backward, policy_backward = (
+        (model_gradients, policy_gradients) if can_skip_autograd(net) else (_autograd_model, _autograd_policy)
     )
-    _forget_gradients(model_optimizer)
-    with precision(net.device, learning.bfloat16):
-        loss, latents = learn_model(net, batch, noise[:horizon], learning)
-    _step(model_optimizer, after_backward, learning.clip)
+    _zero_grad(model_optimizer)
+    with precision(net.device, config.bfloat16):
+        loss, latents = model_backward(net, batch, noise[:horizon], config)
+    _step(model_optimizer, after_backward, config.clip)
 
-    _forget_gradients(pi_optimizer)
-    with precision(net.device, learning.bfloat16):
-        learn_policy(net, latents, noise[horizon:], learning)
-    _step(pi_optimizer, after_backward, learning.clip)
+    _zero_grad(pi_optimizer)
+    with precision(net.device, config.bfloat16):
+        policy_backward(net, latents, noise[horizon:], config)
+    _step(pi_optimizer, after_backward, config.clip)
 
-    if int(net.updates) % learning.tau_every == 0:
-        _follow(net, learning.tau)
+    if int(net.updates) % config.tau_every == 0:
+        _move_target_networks(net, config.tau)
     net.updates += 1
     return loss
 
 
-def _differentiate_model(net: ControllerNet, batch: Batch, noise: Tensor, learning: Learning) -> tuple[Tensor, Tensor]:
-    """What `model_gradients` does, by autograd: anywhere, and with layers that are watched."""
-    loss, latents = model_loss(net, batch, noise, learning)
+def _autograd_model(net: ControllerNet, batch: Batch, noise: Tensor, config: UpdateConfig) -> tuple[Tensor, Tensor]:
+    """What `model_gradients` does, by autograd: on any device, and for layers with hooks."""
+    loss, latents = model_loss(net, batch, noise, config)
     parameters = [p for name, p in net.named_parameters() if not name.startswith("pi.")]
     (loss / len(batch.action)).backward(inputs=parameters)
     return loss.detach(), latents
 
 
-def _differentiate_policy(net: ControllerNet, latents: Tensor, noise: Tensor, learning: Learning) -> None:
-    """What `policy_gradients` does, by autograd; the values have no gradient of the policy's loss."""
-    policy_loss(net, latents, noise, learning).backward(inputs=list(net.pi.parameters()))
+def _autograd_policy(net: ControllerNet, latents: Tensor, noise: Tensor, config: UpdateConfig) -> None:
+    """What `policy_gradients` does, by autograd; the policy's loss gives q1 and q2 no gradients."""
+    policy_loss(net, latents, noise, config).backward(inputs=list(net.pi.parameters()))
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [p for settings in optimizer.param_groups for p in settings["params"]]
 
 
-def _forget_gradients(optimizer: torch.optim.Optimizer) -> None:
+def _zero_grad(optimizer: torch.optim.Optimizer) -> None:
     for p in _parameters(optimizer):
         p.grad = None
 
@@ -91,13 +90,13 @@ def _step(optimizer: torch.optim.Optimizer, after_backward: AfterBackward, clip:
     optimizer.step()
 
 
-def _follow(net: ControllerNet, tau: float) -> None:
-    """Move every slow copy towards its component."""
+def _move_target_networks(net: ControllerNet, tau: float) -> None:
+    """Move every target network towards its component."""
     with torch.no_grad():
-        for name, twin in net.target_networks:
-            torch._foreach_lerp_(_tensors(twin), _tensors(net.get_submodule(name)), tau)
+        for name, network in net.target_networks:
+            torch._foreach_lerp_(_tensors(network), _tensors(net.get_submodule(name)), tau)
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:
-    """What `module.parameters()` yields, without the search for tied ones, of which there are none."""
+    """What `module.parameters()` yields, without its search for tied parameters, of which there are none."""
     return [p for child in module.modules() for p in child._parameters.values() if p is not None]

@@ -38,8 +38,8 @@ class Scaled(torch.nn.Module):
 class LiteralTDMPC:
     """One learner with a whole copy of its model."""
 
-    def __init__(self, net, learning, learning_rate=1e-3):
-        self.learning = learning
+    def __init__(self, net, config, learning_rate=1e-3):
+        self.config = config
         self.model = copy.deepcopy(net)
         if isinstance(self.model.encoder[0], Brightness):
             self.model.encoder[0] = Scaled()
@@ -57,10 +57,10 @@ class LiteralTDMPC:
         return model.q1(za), model.q2(za)
 
     def pi(self, z, noise):
-        return straight_through(torch.tanh(self.model.pi(z)), noise, self.learning.std)
+        return straight_through(torch.tanh(self.model.pi(z)), noise, self.config.std)
 
     def update(self, first, following, action, reward, noise, augment=lambda observation, t: observation):
-        c, horizon = self.learning, len(action)
+        c, horizon = self.config, len(action)
         self.optimizer.zero_grad(set_to_none=True)
         z = self.model.encoder(augment(first, 0))
         zs = [z.detach()]
@@ -104,9 +104,9 @@ class LiteralTDMPC:
         pi_loss = 0
         for t, z in enumerate(zs):
             q = torch.min(*self.values(self.model, z, self.pi(z, noise[t])))
-            pi_loss += -q.mean() * self.learning.rho**t
+            pi_loss += -q.mean() * self.config.rho**t
         pi_loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.pi.parameters(), self.learning.clip)
+        torch.nn.utils.clip_grad_norm_(self.model.pi.parameters(), self.config.clip)
         self.pi_optimizer.step()
         for p in values:
             p.requires_grad_(True)

@@ -5,7 +5,7 @@ import torch
 from literal_tdmpc import LiteralTDMPC
 from test_tdmpc_update import controller
 
-from prune_env.targets.tdmpc import Learning, Plan, Planner, networks
+from prune_env.targets.tdmpc import Plan, Planner, UpdateConfig, networks
 from prune_env.targets.tdmpc import planner as planner_module
 from prune_env.targets.tdmpc.rollout import planning_actor
 
@@ -41,7 +41,7 @@ def observations(count, seed=0):
 @pytest.mark.parametrize("horizon", [1, 4])
 def test_agrees_with_the_literal_plan(net, monkeypatch, warm, horizon):
     planner = Planner(samples=60, iterations=4, elites=9, horizon=horizon, proposals=0.1)
-    literal, seen = LiteralTDMPC(net, Learning()), observations(3)
+    literal, seen = LiteralTDMPC(net, UpdateConfig()), observations(3)
     before = torch.randn(horizon, 3, 2, generator=torch.Generator().manual_seed(5))
     last = Plan(torch.zeros(3, 2), before) if warm else None
     monkeypatch.setattr(planner_module, "_normal", Noise(3).batched)
@@ -66,7 +66,7 @@ def test_elites_are_done_as_often_as_they_weigh(net, monkeypatch):
     monkeypatch.setattr(planner_module, "_normal", normal)
     z = net.encoder(observations(1))
     plan = planner(net, z.expand(count, -1), None, torch.Generator().manual_seed(0))
-    literal = LiteralTDMPC(net, Learning())
+    literal = LiteralTDMPC(net, UpdateConfig())
     candidates, chances, _ = literal.plan(
         observations(1), None, planner, lambda *shape: drawn[:, 0] if len(shape) == 3 else end[0, : shape[0]]
     )
@@ -150,13 +150,13 @@ def test_an_episode_without_a_plan_leaves_the_others_theirs(net, broken):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_sequence_without_a_finite_value_is_not_done(net, monkeypatch, value):
-    many = planner_module.many
+    apply_chunked = planner_module.apply_chunked
 
     def forward_is_broken(head, rows):
-        result = many(head, rows)
+        result = apply_chunked(head, rows)
         return result.where(rows[:, -2:-1] <= 0, value) if head is net.reward else result - 5
 
-    monkeypatch.setattr(planner_module, "many", forward_is_broken)
+    monkeypatch.setattr(planner_module, "apply_chunked", forward_is_broken)
     planner = Planner(horizon=1, proposals=0.0)
     plan = planner(net, net.encoder(observations(50)), None, torch.Generator().manual_seed(0))
     assert (plan.action[:, 0] <= 0).all() and plan.mean.isfinite().all()

@@ -40,7 +40,7 @@ def train_state(target, seed=0):
 
 def state_of(net):
     """A copy of all tensors of a controller and of its slow copies, by name."""
-    modules = {"model": net, **{f"twin.{prefix}": twin for prefix, twin in net.target_networks}}
+    modules = {"model": net, **{f"network.{prefix}": network for prefix, network in net.target_networks}}
     return {
         f"{m}.{name}": tensor.clone() for m, module in modules.items() for name, tensor in module.state_dict().items()
     }
@@ -84,11 +84,11 @@ def test_twins_are_no_children_and_start_as_copies(small):
     model = small.build(generator())
     assert [name for name, _ in model.named_children()] == list(small.components)
     assert [prefix for prefix, _ in small.target_networks(model)] == ["encoder", "q1", "q2"]
-    for prefix, twin in small.target_networks(model):
-        for p, q in zip(twin.parameters(), model.get_submodule(prefix).parameters(), strict=True):
+    for prefix, network in small.target_networks(model):
+        for p, q in zip(network.parameters(), model.get_submodule(prefix).parameters(), strict=True):
             assert torch.equal(p, q) and p is not q and not p.requires_grad
     there = copy.deepcopy(model)
-    assert there.twin("q1") is not model.twin("q1")
+    assert there.target_network("q1") is not model.target_network("q1")
 
 
 def test_the_same_seed_builds_the_same_model(small):
@@ -111,11 +111,11 @@ def test_trains_is_cut_with_its_twins_goes_on_and_is_restored(small):
     surgeon.cut(keep)
     for observer in observers:
         observer.after_surgery(keep)
-    for prefix, twin in small.target_networks(model):
+    for prefix, network in small.target_networks(model):
         shapes = [p.shape for p in model.get_submodule(prefix).parameters()]
-        assert [p.shape for p in twin.parameters()] == shapes
+        assert [p.shape for p in network.parameters()] == shapes
     latent = model.pi[0].in_features
-    assert latent == 4 and model.twin("q1")[0].in_features == latent + 1
+    assert latent == 4 and model.target_network("q1")[0].in_features == latent + 1
     loss = train(small, model, optimizers, batches, 4, observers)
     assert loss > 0 and int(model.updates) == 8
     assert small.score(model, "validation") < 0
@@ -137,22 +137,22 @@ def test_cut_twins_are_what_their_dense_selves_would_be():
     keep = (surgeon.group_of != g) | (torch.arange(len(surgeon.group_of)) % 2 == 0)
     stays = keep[surgeon.group_of == g]
     surgeon.cut(keep)
-    assert torch.equal(model.twin("q1")[0].weight, dense.twin("q1")[0].weight[stays])
-    assert torch.equal(model.twin("q1")[3].weight, dense.twin("q1")[3].weight[:, stays])
+    assert torch.equal(model.target_network("q1")[0].weight, dense.target_network("q1")[0].weight[stays])
+    assert torch.equal(model.target_network("q1")[3].weight, dense.target_network("q1")[3].weight[:, stays])
     assert torch.equal(model.q1[0].weight, dense.q1[0].weight[stays])
-    assert torch.equal(model.twin("q2")[0].weight, dense.twin("q2")[0].weight)
+    assert torch.equal(model.target_network("q2")[0].weight, dense.target_network("q2")[0].weight)
 
 
 def test_an_epoch_is_some_new_episodes_and_some_updates(monkeypatch):
     target = TDMPC(**SMALL, first_episodes=3, episodes_per_epoch=2, steps_per_epoch=5)
     assert target.dense_training.steps_per_epoch == 5
     model, optimizers, batches = train_state(target)
-    replay, lived = next(batches), []
+    replay, added = next(batches), []
     for _ in range(11):
         train(target, model, optimizers, batches, 1)
-        lived.append(replay.lived)
+        added.append(replay.episodes_added)
     assert next(batches) is replay
-    assert lived == [3] * 5 + [5] * 5 + [7]
+    assert added == [3] * 5 + [5] * 5 + [7]
 
 
 def test_the_end_of_an_epoch_is_met_once_however_often_the_replay_is_drawn_from():
@@ -160,9 +160,20 @@ def test_the_end_of_an_epoch_is_met_once_however_often_the_replay_is_drawn_from(
     model, optimizers, batches = train_state(target)
     train(target, model, optimizers, batches, 5)
     for _ in range(3):  # as the repair of a cut does
+        target.collect(model, next(batches))
         target.loss(model, next(batches))
     train(target, model, optimizers, batches, 1)
-    assert next(batches).lived == 5
+    assert next(batches).episodes_added == 5
+
+
+def test_a_loss_collects_nothing():
+    target = TDMPC(**SMALL, first_episodes=3, steps_per_epoch=5)
+    model, optimizers, batches = train_state(target)
+    with pytest.raises(RuntimeError, match=r"holds no episode yet: .*collect"):
+        target.loss(model, next(batches))
+    train(target, model, optimizers, batches, 5)
+    target.loss(model, next(batches))  # at the end of an epoch, when episodes are due
+    assert next(batches).episodes_added == 3
 
 
 def test_a_trained_controller_fills_a_new_replay_by_itself():
@@ -176,7 +187,7 @@ def test_a_trained_controller_fills_a_new_replay_by_itself():
         model.pi[-1].weight.zero_()
         model.pi[-1].bias.fill_(0.2)
     batches = target.batches(generator(1))
-    target.loss(model, next(batches))
+    target.collect(model, next(batches))
     own = next(batches)._held.actions[:6]
     assert untrained.std() > 0.5 and abs(untrained.mean()) < 0.2
     assert own.std() < 0.07 and float(own.mean()) == pytest.approx(0.197, abs=0.02)

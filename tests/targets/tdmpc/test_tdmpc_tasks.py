@@ -185,7 +185,7 @@ def test_the_oldest_episode_makes_room():
     replay = Replay(2, horizon=1, stack=1, rewards=(0.0, 1.0), generator=torch.Generator().manual_seed(0))
     for e in range(1, 4):
         replay.add(numbered(e))
-    assert len(replay) == 2 and replay.lived == 3
+    assert len(replay) == 2 and replay.episodes_added == 3
     assert {int(x) // 100 for x in replay.sample(200).first.flatten()} == {2, 3}
 
 

@@ -24,7 +24,7 @@ class Simulation(Protocol):
         """Do actions [E, A] in [-1, 1] for one step of control, and return what they earned [E]."""
 
 
-Painter = Callable[[Any], npt.NDArray[np.uint8]]
+Renderer = Callable[[Any], npt.NDArray[np.uint8]]
 """From a simulation to RGB pictures of its episodes, [E, size, size, 3]."""
 
 
@@ -51,5 +51,5 @@ class Task(Protocol):
     def begin(self, states: Array) -> Simulation:
         """Episodes that begin in these states [E, N]."""
 
-    def painter(self, size: int) -> Painter:
+    def renderer(self, size: int) -> Renderer:
         """Draws what people would see of episodes of this task."""

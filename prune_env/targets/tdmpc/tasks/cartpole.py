@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.targets.tdmpc.tasks.base import Array, Painter
+from prune_env.targets.tdmpc.tasks.base import Array, Renderer
 from prune_env.targets.tdmpc.tasks.cartpole_frames import CartpoleFrames
 from prune_env.targets.tdmpc.tasks.mujoco_model import cartpole_model, control
 
@@ -62,7 +62,7 @@ class CartpoleSwingup:
         simulator = self._batch.Batch(self._model, len(states), nthread=1)
         return CartpoleEpisodes(simulator, states, self)
 
-    def painter(self, size: int) -> Painter:
+    def renderer(self, size: int) -> Renderer:
         """MuJoCo's pictures."""
         frames = CartpoleFrames(size, gray=False)
         return lambda simulation: np.moveaxis(frames(simulation.position), 1, -1)

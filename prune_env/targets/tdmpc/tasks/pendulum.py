@@ -10,7 +10,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.targets.tdmpc.tasks.base import Array, Painter
+from prune_env.targets.tdmpc.tasks.base import Array, Renderer
 from prune_env.targets.tdmpc.tasks.pendulum_frames import PendulumFrames
 
 _GRAVITY, _MASS, _LENGTH, _DT = 10.0, 1.0, 1.0, 0.05  # [m/s^2], [kg], [m], [s]
@@ -49,7 +49,7 @@ class Pendulum:
         """Episodes from these angles and speeds [E, 2]."""
         return PendulumEpisodes(states, self.action_repeat, self.frames)
 
-    def painter(self, size: int) -> Painter:
+    def renderer(self, size: int) -> Renderer:
         """Gymnasium's pictures, without the torque's arrow."""
         frames = PendulumFrames(size, gray=False)
         return lambda simulation: np.moveaxis(255 - frames(simulation.angle), 1, -1)
