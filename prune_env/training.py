@@ -1,4 +1,4 @@
-"""The instrumented training loop: one screen, with measuring and regularisation attached as observers."""
+"""The training loop, to which importance and regularisation attach as observers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prune_env.targets import Target
 
 
 class Observer(Protocol):
-    """What attaches to the training loop; see `ImportanceTracker` and `CosineL1`."""
+    """A callback of the training loop, such as `ImportanceTracker` and `CosineL1`."""
 
     def after_backward(self, optimizer: torch.optim.Optimizer) -> None:
         """Called when the gradients of this optimizer's parameters are complete, before it steps."""
@@ -22,7 +22,7 @@ class Observer(Protocol):
         """Called when all optimizers have stepped."""
 
     def after_surgery(self, keep: torch.Tensor) -> None:
-        """Called after a cut: channels where `keep` is False are removed, and parameters are new objects."""
+        """Called after a cut: channels where `keep`, bool [W], is False are gone, and parameters are new objects."""
 
 
 def train(
@@ -34,9 +34,21 @@ def train(
     observers: Sequence[Observer] = (),
     progress: Callable[[int], None] | None = None,
 ) -> float:
-    """Train for `steps` steps and return the mean task loss; NaN or infinity says that the network diverged.
+    """Train for a number of steps.
 
-    The loss is read once, at the end: reading it in every step would make the host wait for the device.
+    The loss is read once, at the end: reading it in every step would wait for the device.
+
+    Args:
+        target: The task.
+        model: The model; it is left in training mode.
+        optimizers: Those that `target.optimizers` returned.
+        batches: Training batches.
+        steps: Training steps.
+        observers: Called in every step, in this order.
+        progress: Called after every step, with the number of steps done.
+
+    Returns:
+        The mean task loss; NaN if it is not finite, so that the network has diverged; 0 without steps.
     """
     if steps == 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""A network with everything that trains, measures and cuts it, and all of its state as named tensors."""
+"""The train state: a network with its optimizers, surgeon, importance tracker and regularisation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Memory:
-    """What `TrainState.snapshot` remembers: surgeon (model, optimizers, present channels), tracker and schedule."""
+    """State that `TrainState.snapshot` copies: model, optimizers, present channels, tracker and schedule."""
 
     surgeon: Snapshot
     tracker: State
@@ -28,7 +28,17 @@ class Memory:
 
 @dataclass
 class TrainState:
-    """A model with everything that trains, measures and cuts it, on one device."""
+    """A network with everything that trains, measures and cuts it, on one device.
+
+    Attributes:
+        target: The task.
+        model: The network.
+        optimizers: Its optimizers.
+        surgeon: Cuts the network, its target networks and optimizer states.
+        tracker: Measures importance in training.
+        observers: Observers of training, in the order in which they are called.
+        regularizer: The cosine-L1 term.
+    """
 
     target: Target
     model: torch.nn.Module
@@ -48,7 +58,7 @@ class TrainState:
         regularizer: RegularizerConfig | None = None,
         device: torch.device | str = "cpu",
     ) -> TrainState:
-        """A freshly initialised model with its groups, optimizers and observers.
+        """Build a freshly initialised network with its groups, optimizers and observers.
 
         Args:
             target: What to build; its data is moved to the device.
@@ -78,15 +88,15 @@ class TrainState:
         return cls(target, model, optimizers, surgeon, tracker, observers, l1)
 
     def context(self, generator: torch.Generator) -> CriterionContext:
-        """What channel criteria can ask for, as the network stands."""
+        """What channel criteria may read, for the network as it is now."""
         return CriterionContext(self.target, self.surgeon, self.tracker, generator)
 
     def snapshot(self) -> Memory:
-        """A copy of everything that training and cutting change, in memory."""
+        """Copy everything that training and cutting change."""
         return Memory(self.surgeon.snapshot(), self.tracker.state_dict(), self.regularizer.step)
 
     def restore(self, memory: Memory) -> None:
-        """Put back, bit for bit, what `snapshot` remembered."""
+        """Restore a snapshot, bit for bit."""
         self.surgeon.restore(memory.surgeon)
         self.tracker.load_state_dict(memory.tracker)
         self.regularizer.step = memory.step
@@ -99,7 +109,7 @@ class TrainState:
             observer.after_surgery(keep)
 
     def state(self) -> State:
-        """A copy of all that training changes, as tensors by name, for files."""
+        """Copy everything that training changes, as tensors by name, for files."""
         state = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for i, (_, network) in enumerate(self.surgeon.target_networks):
             state |= {f"target_network.{i}.{name}": tensor for name, tensor in network.state_dict().items()}
@@ -112,7 +122,7 @@ class TrainState:
         return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
 
     def load(self, state: State) -> None:
-        """Put back what `state` returned; the model must be dense."""
+        """Restore what `state` returned; the model must be dense."""
         self.model.load_state_dict(part(state, "model."))
         for i, (_, network) in enumerate(self.surgeon.target_networks):
             network.load_state_dict(part(state, f"target_network.{i}."))

@@ -1,4 +1,4 @@
-"""The autoencoder of arXiv 2601.19794 (Table 1) on handwritten digits: encoder and decoder, a latent between them."""
+"""The autoencoder of arXiv 2601.19794 (Table 1) on handwritten digits."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _LATENT_SIZES: dict[str, dict[PoolSplit, tuple[int, ...]]] = {
     "mnist": {"train": (8, 64, 256), "held_out": (32, 128)},
 }
 _TRAINING = {"digits": (64, 2000), "mnist": (256, 2000)}  # batch size [images], dense training [steps]
-_FILM_SCALE = 6  # screen pixels for one of an image
+_VIDEO_SCALE = 6  # screen pixels per image pixel
 
 
 def layer_widths(inputs: int, latent: int, hidden_layers: int = 3) -> list[int]:
-    """Widths from input to latent, linearly interpolated: 784, 652, 520, 388, 256 for the paper's largest."""
+    """Widths from input to latent, linearly interpolated, such as 784, 652, 520, 388, 256 for MNIST."""
     stages = hidden_layers + 1
     return [round(inputs + (latent - inputs) * i / stages) for i in range(stages + 1)]
 
 
 class AutoencoderNet(nn.Module):
-    """Linear-BatchNorm-ReLU blocks down to a bare latent, and the mirror image back to pixels in [0, 1]."""
+    """Blocks of Linear, BatchNorm and ReLU down to a linear latent, and their mirror image up to pixels in [0, 1]."""
 
     def __init__(self, widths: list[int]):
         super().__init__()
@@ -200,7 +200,7 @@ class Autoencoder(Target):
             rows = torch.stack([pixels, model(pixels)])  # [2, 8, pixels]
         side = math.isqrt(pixels.shape[1])
         grid = rows.view(2, 8, side, side).transpose(1, 2).reshape(2 * side, 8 * side)
-        large = (255 * grid).round().to(torch.uint8).cpu().numpy().repeat(_FILM_SCALE, 0).repeat(_FILM_SCALE, 1)
+        large = (255 * grid).round().to(torch.uint8).cpu().numpy().repeat(_VIDEO_SCALE, 0).repeat(_VIDEO_SCALE, 1)
         return [np.repeat(large[:, :, None], 3, axis=2)]
 
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:

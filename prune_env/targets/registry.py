@@ -50,7 +50,7 @@ def make_target(name: str, **options: Any) -> Target:
 
 
 def default_options(name: str) -> dict[str, Any]:
-    """Default values of a target's options; of those that have one."""
+    """Default values of a target's options, where they have one."""
     try:
         parameters = inspect.signature(find("target", name, known_targets())).parameters.values()
     except ValueError:
@@ -59,7 +59,7 @@ def default_options(name: str) -> dict[str, Any]:
 
 
 def _options_of(factory: Callable[..., Target]) -> list[str] | None:
-    """Names of the options, or None if any may be given, or if nobody can tell."""
+    """Names of the options; None if any may be given, or if the factory does not tell."""
     try:
         parameters = inspect.signature(factory).parameters.values()
     except ValueError:  # a factory that is not written in Python

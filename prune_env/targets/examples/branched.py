@@ -27,7 +27,7 @@ class BranchedNet(nn.Module):
 
 
 class Branched(SyntheticRegression):
-    """A trunk and three heads tell elbow, hand and potential energy of an arm with two links."""
+    """A trunk and three heads predict elbow, hand and potential energy of an arm with two links."""
 
     components = ("trunk", "elbow", "hand", "energy")
 

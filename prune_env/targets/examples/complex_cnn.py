@@ -22,7 +22,7 @@ class Body(nn.Module):
         self.excite = nn.Conv2d(channels // 2, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [B, C, H, W], as many as came in."""
+        """Features [B, C, H, W], of the shape of the input."""
         mixed = self.pointwise(torch.relu(self.norm(self.depthwise(features))))
         gate = self.excite(torch.relu(self.squeeze(mixed.mean(dim=(2, 3), keepdim=True))))
         return torch.relu(features + mixed * torch.sigmoid(gate))
@@ -79,7 +79,7 @@ class ComplexCNN(SyntheticRegression):
         super().__init__(width, batch_size, dense_steps, learning_rate)
 
     def draw(self, size: int, generator: torch.Generator) -> Samples:
-        """Images [N, 1, 12, 12], what made them [N, 4], and the same images without noise."""
+        """Images [N, 1, 12, 12], their parameters [N, 4], and the same images without noise."""
         place = torch.rand(size, 4, generator=generator)
         row, column, radius, brightness = (place * torch.tensor([6.0, 6, 1.5, 1]) + torch.tensor([3.0, 3, 1, 0.5])).T
         pixels = torch.arange(_SIZE)

@@ -32,7 +32,7 @@ class MultiPath(SyntheticRegression):
     components = ("shallow", "deep", "direct", "fusion")
 
     def draw(self, size: int, generator: torch.Generator) -> Samples:
-        """Signals [N, 16] over one unit of time, and what made them [N, 3]."""
+        """Signals [N, 16] over one unit of time, and their parameters [N, 3]."""
         amplitude, frequency, offset = torch.rand(3, size, 1, generator=generator)
         amplitude, frequency = 0.5 + amplitude, 2 + 4 * frequency  # [1], [rad]
         time = torch.linspace(0, 1, _TIMES)

@@ -17,5 +17,5 @@ def advance(angle: Tensor, speed: Tensor, torque: Tensor) -> tuple[Tensor, Tenso
 
 
 def observe(angle: Tensor, speed: Tensor) -> Tensor:
-    """What is seen of a state: cosine, sine and half the speed, [..., 3] for states [...]."""
+    """Observation of a state: cosine, sine and half the speed, [..., 3] for states [...]."""
     return torch.stack([angle.cos(), angle.sin(), speed / 2], dim=-1)

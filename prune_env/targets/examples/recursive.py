@@ -1,4 +1,4 @@
-"""Recursive: a state that one and the same component carries forward, and that is read out after every step."""
+"""Recursive: one component carries a state forward, and another one reads it after every step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RecursiveNet(nn.Module):
 
 
 class Recursive(SyntheticRegression):
-    """An encoder, a cell applied four times with a residual, and a readout of each state foretell a driven pendulum."""
+    """An encoder, a cell applied four times with a residual, and a readout of each state predict a driven pendulum."""
 
     components = ("encoder", "cell", "readout")
 

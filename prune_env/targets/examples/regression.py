@@ -1,4 +1,4 @@
-"""What the example targets share: regression on synthetic data, scored against the predictor that answers the mean.
+"""The base of the example targets: regression on synthetic data, scored against the mean predictor.
 
 Letters: N samples of a split, B samples of a batch. A network of an example takes one tensor per input and returns one
 tensor per answer; all of them have samples along their first dimension.
@@ -36,11 +36,11 @@ class Samples:
         return len(self.inputs[0])
 
     def to(self, device: torch.device) -> Samples:
-        """The same on a device."""
+        """A copy on a device."""
         return Samples(tuple(t.to(device) for t in self.inputs), tuple(t.to(device) for t in self.answers))
 
     def standardised(self, train: Samples) -> Samples:
-        """The same with answers shifted and scaled by what gives those of `train` mean 0 and variance 1."""
+        """A copy with answers standardised by the mean and variance of those of `train`."""
         answers = []
         for mine, theirs in zip(self.answers, train.answers, strict=True):
             mean = theirs.mean(0)
@@ -89,11 +89,11 @@ class SyntheticRegression(Target):
 
     # ---------------------------------------------------------------- what a subclass says
     def draw(self, size: int, generator: torch.Generator) -> Samples:
-        """`size` samples of the task, N = size."""
+        """Draw `size` samples of the task, N = size."""
         raise NotImplementedError(f"{type(self).__name__} must implement draw(size, generator)")
 
     def network(self) -> nn.Module:
-        """The network, with whatever initialisation; `build` draws its weights."""
+        """Make the network; `build` draws its weights afterwards."""
         raise NotImplementedError(f"{type(self).__name__} must implement network()")
 
     # ---------------------------------------------------------------- the contract of a target

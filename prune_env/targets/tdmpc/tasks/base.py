@@ -1,6 +1,6 @@
-"""What a controller is asked to do: a simulated task, stepped for many episodes at once.
+"""The contract of a simulated task, stepped for many episodes at once.
 
-Letters: E episodes, A actions, N numbers of a simulator's state; an observation's shape is written "...".
+Letters: E episodes, A actions, N numbers of a simulator's state; "..." is the shape of an observation.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ Array = npt.NDArray[np.float64]
 
 
 class Simulation(Protocol):
-    """E episodes that run side by side."""
+    """E episodes that are simulated side by side."""
 
     def observe(self) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
-        """What is seen now, [E, ...]: float32 numbers, or a uint8 frame (without its predecessors)."""
+        """Current observations [E, ...]: float32 numbers, or one uint8 frame each."""
 
     def step(self, actions: npt.NDArray[np.float32]) -> Array:
-        """Do actions [E, A] in [-1, 1] for one step of control, and return what they earned [E]."""
+        """Apply actions [E, A] in [-1, 1] for one step of control; returns the rewards [E]."""
 
 
 Renderer = Callable[[Any], npt.NDArray[np.uint8]]
-"""From a simulation to RGB pictures of its episodes, [E, size, size, 3]."""
+"""Renders a simulation: RGB pictures of its episodes, [E, size, size, 3]."""
 
 
 class Task(Protocol):
-    """A task without a particular episode.
+    """A task: initial states, simulations and pictures.
 
     Attributes:
         action_dim: A.
         episode_length: Steps of control in an episode.
-        observation_shape: Of one observation or frame.
+        observation_shape: Shape of one observation or frame.
         pixels: Whether observations are frames.
         rewards: Least and largest reward of one step of control.
     """
@@ -46,10 +46,10 @@ class Task(Protocol):
     rewards: tuple[float, float]
 
     def starts(self, count: int, random: np.random.Generator) -> Array:
-        """States that episodes may begin in, [count, N]."""
+        """Draw initial states, [count, N]."""
 
     def begin(self, states: Array) -> Simulation:
-        """Episodes that begin in these states [E, N]."""
+        """Start episodes from these states [E, N]."""
 
     def renderer(self, size: int) -> Renderer:
-        """Draws what people would see of episodes of this task."""
+        """A renderer of pictures for people, `size` pixels high and wide."""

@@ -1,6 +1,6 @@
-"""DMControl's cartpole swing-up for many episodes at once: its model in MuJoCo, its rewards and its starts.
+"""DMControl's cartpole swing-up for many episodes at once, with its MuJoCo model, rewards and initial states.
 
-Episodes are stepped by `mujoco.batch`, which gives bit for bit what one MuJoCo after the other would.
+Episodes are stepped by `mujoco.batch`, with results that are bit-identical to stepping them one after the other.
 
 Letters: E episodes, R simulator steps in a step of control.
 """
@@ -23,11 +23,11 @@ _RECORD = ("qpos", "qvel")
 
 
 class CartpoleSwingup:
-    """Swing a pole up by moving the cart that it hangs from, and keep it there.
+    """Swing up a pole by moving the cart that it hangs from, and balance it.
 
     Args:
         action_repeat: Simulator steps in a step of control.
-        frames: Draws what is seen; without it the observation is [position, cos, sin, speed, angular speed].
+        frames: Renders the observations; without it they are [position, cos, sin, velocity, angular velocity].
 
     Raises:
         ValueError: If the episode cannot be divided into steps of control of that length.
@@ -54,16 +54,16 @@ class CartpoleSwingup:
         self.__init__(**state)  # type: ignore[misc]
 
     def starts(self, count: int, random: np.random.Generator) -> Array:
-        """Cart in the middle, pole hanging, both nearly at rest, drawn as DMControl draws them, [count, 4]."""
+        """DMControl's initial states: cart in the middle, pole hanging, both nearly at rest, [count, 4]."""
         return np.array([0.0, math.pi, 0.0, 0.0]) + 0.01 * random.standard_normal((count, _STATE))
 
     def begin(self, states: Array) -> CartpoleEpisodes:
-        """Episodes from these positions, angles and speeds [E, 4]."""
+        """Start episodes from these positions, angles and velocities [E, 4]."""
         simulator = self._batch.Batch(self._model, len(states), nthread=1)
         return CartpoleEpisodes(simulator, states, self)
 
     def renderer(self, size: int) -> Renderer:
-        """MuJoCo's pictures."""
+        """A renderer of MuJoCo's pictures."""
         frames = CartpoleFrames(size, gray=False)
         return lambda simulation: np.moveaxis(frames(simulation.position), 1, -1)
 
@@ -77,19 +77,19 @@ class CartpoleSwingup:
 
 
 class CartpoleEpisodes:
-    """E carts. One whose action is not a number, or that MuJoCo warns of, is lost: all that it is from then on is NaN.
+    """E simulated carts. An episode fails if an action is not finite or MuJoCo warns: its state and rewards become NaN.
 
     Attributes:
-        position: Of the cart [m] and angle of the pole [rad], 0 upright, [E, 2].
-        velocity: Their speeds, [E, 2].
+        position: Position of the cart [m] and angle of the pole [rad], 0 upright, [E, 2].
+        velocity: Their velocities [m/s, rad/s], [E, 2].
     """
 
     def __init__(self, simulator: Any, states: Array, task: CartpoleSwingup):
         self.position, self.velocity = states[:, :2].copy(), states[:, 2:].copy()
         self._simulator, self._task = simulator, task
         self._control, self._warnings = simulator.bind("ctrl"), simulator.warning[..., 1]
-        self._lost = np.array(~np.isfinite(states).all(axis=1))
-        valid = np.where(self._lost[:, None], 0.0, states)
+        self._failed = np.array(~np.isfinite(states).all(axis=1))
+        valid = np.where(self._failed[:, None], 0.0, states)
         simulator.bind("qpos")[:], simulator.bind("qvel")[:] = valid[:, :2], valid[:, 2:]
 
     def observe(self) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
@@ -101,17 +101,17 @@ class CartpoleEpisodes:
 
     def step(self, actions: npt.NDArray[np.float32]) -> Array:
         """Forces [E, 1] as shares of the largest, repeated; returns the sum of rewards [E]."""
-        self._lost |= ~np.isfinite(actions).all(axis=1)
+        self._failed |= ~np.isfinite(actions).all(axis=1)
         total = np.full(len(actions), np.nan)
-        going = np.flatnonzero(~self._lost)
-        if len(going):
-            control = np.clip(actions[going], -1.0, 1.0).astype(np.float64)
-            self._control[going] = control
-            lived = self._simulator.rollout(self._task.action_repeat, record=_RECORD, ids=going)
-            position, velocity = lived["qpos"], lived["qvel"]
-            total[going] = self._task.reward(position, velocity, control).sum(axis=1)
-            self.position[going], self.velocity[going] = position[:, -1], velocity[:, -1]
-            self._lost |= self._warnings.any(axis=1)
+        running = np.flatnonzero(~self._failed)
+        if len(running):
+            control = np.clip(actions[running], -1.0, 1.0).astype(np.float64)
+            self._control[running] = control
+            path = self._simulator.rollout(self._task.action_repeat, record=_RECORD, ids=running)
+            position, velocity = path["qpos"], path["qvel"]
+            total[running] = self._task.reward(position, velocity, control).sum(axis=1)
+            self.position[running], self.velocity[running] = position[:, -1], velocity[:, -1]
+            self._failed |= self._warnings.any(axis=1)
         for array in (self.position, self.velocity, total):
-            array[self._lost] = np.nan
+            array[self._failed] = np.nan
         return total

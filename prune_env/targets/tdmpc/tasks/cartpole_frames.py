@@ -1,7 +1,7 @@
-"""Pictures of DMControl's cartpole, drawn by MuJoCo with one kept scene and OpenGL context.
+"""Frames of DMControl's cartpole, rendered by MuJoCo.
 
-Without shadows, reflections and sky, which small pictures hardly show, and with the context kept, a picture takes a
-fraction of the time of DMControl's own.
+Scene and OpenGL context are kept, and shadows, reflections and sky, which small frames hardly show, are left out: a
+frame takes a fraction of the time of DMControl's renderer.
 
 Letters: E episodes, C channels (1 gray or 3), S size [px].
 """
@@ -21,8 +21,8 @@ import numpy.typing as npt
 from prune_env.targets.tdmpc.tasks.base import Array
 from prune_env.targets.tdmpc.tasks.mujoco_model import cartpole_model, control, opengl_error, opengl_platform
 
-_CAMERA = 0  # the one that stands still
-_THIN = 64  # in smaller frames the pole is about a pixel wide: they are drawn twice as large, then averaged [px]
+_CAMERA = 0  # the fixed one
+_THIN = 64  # smaller frames, in which the pole is about a pixel wide, are rendered twice as large and averaged [px]
 
 
 class CartpoleFrames:
@@ -62,7 +62,7 @@ class CartpoleFrames:
         self.__init__(**state)  # type: ignore[misc]
 
     def __call__(self, positions: Array) -> npt.NDArray[np.uint8]:
-        """Frames [E, C, S, S] of carts and angles [E, 2]; of what is not finite, the frame of 0."""
+        """Frames [E, C, S, S] of positions and angles [E, 2]; numbers that are not finite count as 0."""
         frames = np.empty((len(positions), self._drawn, self._drawn, 3), dtype=np.uint8)
         self._opengl.make_current()
         self._mujoco.mjr_setBuffer(self._mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
@@ -85,7 +85,7 @@ class CartpoleFrames:
         mujoco.mjr_readPixels(out, None, self._view, self._context)
 
     def _prepare(self) -> None:
-        """What is looked at, and from where."""
+        """Set up scene, options, camera and viewport."""
         mujoco = self._mujoco
         self._scene = mujoco.MjvScene(self._model, maxgeom=20)
         for flag in ("SHADOW", "REFLECTION", "SKYBOX"):
@@ -103,7 +103,7 @@ class CartpoleFrames:
 
 @cache
 def _opengl() -> Any:
-    """The process's context; MuJoCo's own choice was made when it was imported, maybe for a task without pictures."""
+    """OpenGL context of the process. MuJoCo's own choice is made at import, which may be before MUJOCO_GL is set."""
     module = f"mujoco.{opengl_platform()}" if opengl_platform() in ("egl", "osmesa") else "mujoco.gl_context"
     context = import_module(module).GLContext(1, 1)
     atexit.register(context.free)

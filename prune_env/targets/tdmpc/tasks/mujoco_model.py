@@ -20,12 +20,12 @@ def control(name: str) -> Any:
         raise ImportError(
             f"cartpole-swingup needs mujoco and dm_control ({error}): pip install 'prune_env[control]'"
         ) from error
-    except Exception as error:  # of drivers, for MuJoCo loads them when it is imported
+    except Exception as error:  # MuJoCo loads drivers at import
         raise opengl_error(error) from error
 
 
 def opengl_error(error: Exception) -> ImportError:
-    """What to say when OpenGL fails, in as many ways as there are drivers."""
+    """The error to raise when OpenGL fails, which drivers report in many ways."""
     return ImportError(
         f"cartpole-swingup could not use OpenGL with MUJOCO_GL={opengl_platform() or 'unset'} ({error}):"
         " set MUJOCO_GL=egl, or MUJOCO_GL=osmesa with the system package libosmesa6"
@@ -33,11 +33,11 @@ def opengl_error(error: Exception) -> ImportError:
 
 
 def opengl_platform() -> str:
-    """What the environment says of the way to OpenGL."""
+    """Value of MUJOCO_GL: how MuJoCo gets its OpenGL context."""
     return os.environ.get("MUJOCO_GL", "").lower().strip()
 
 
 def cartpole_model() -> Any:
-    """DMControl's model, from its file: importing the suite takes longer, and fails where OpenGL does."""
+    """DMControl's model, from its file: importing the suite is slow, and fails where OpenGL does."""
     folder = Path(control("dm_control").__path__[0])
     return control("mujoco").MjModel.from_xml_path(str(folder / "suite" / "cartpole.xml"))

@@ -1,4 +1,4 @@
-"""Gymnasium's Pendulum-v1, for many episodes at once: equations of motion, rewards and frames are Gymnasium's.
+"""Gymnasium's Pendulum-v1 for many episodes at once, with the same dynamics, rewards and frames.
 
 Letters: E episodes.
 """
@@ -20,11 +20,11 @@ _WORST = -(math.pi**2 + 0.1 * _MAX_SPEED**2 + 0.001 * _MAX_TORQUE**2)
 
 
 class Pendulum:
-    """Swing a pendulum up and keep it there with too weak a motor.
+    """Swing up a pendulum with a weak motor, and balance it.
 
     Args:
         action_repeat: Simulator steps in a step of control.
-        frames: Draws what is seen; without it the observation is [cos, sin, speed].
+        frames: Renders the observations; without it they are [cos, sin, angular velocity].
 
     Raises:
         ValueError: If the episode cannot be divided into steps of control of that length.
@@ -42,21 +42,21 @@ class Pendulum:
         self.rewards = (action_repeat * _WORST, 0.0)
 
     def starts(self, count: int, random: np.random.Generator) -> Array:
-        """Angles [rad], 0 upright, and speeds [rad/s], drawn as Gymnasium draws them, [count, 2]."""
+        """Gymnasium's initial states: angles [rad], 0 upright, and angular velocities [rad/s], [count, 2]."""
         return random.uniform([-math.pi, -1.0], [math.pi, 1.0], size=(count, 2))
 
     def begin(self, states: Array) -> PendulumEpisodes:
-        """Episodes from these angles and speeds [E, 2]."""
+        """Start episodes from these angles and angular velocities [E, 2]."""
         return PendulumEpisodes(states, self.action_repeat, self.frames)
 
     def renderer(self, size: int) -> Renderer:
-        """Gymnasium's pictures, without the torque's arrow."""
+        """A renderer of Gymnasium's pictures, without the torque's arrow."""
         frames = PendulumFrames(size, gray=False)
         return lambda simulation: np.moveaxis(255 - frames(simulation.angle), 1, -1)
 
 
 class PendulumEpisodes:
-    """E pendulums.
+    """E simulated pendulums.
 
     Attributes:
         angle: [rad], 0 upright, [E].

@@ -1,7 +1,7 @@
-"""Pictures of a pendulum from a table: Gymnasium draws each of 2,048 angles once, the first time that it is seen.
+"""Frames of a pendulum from a table: each of 2,048 angles is rendered by Gymnasium once, on first use.
 
-Without the torque arrow, which is drawn on top, a picture of Pendulum-v1 is a function of the angle alone. Drawing
-takes milliseconds and looking up microseconds.
+Without the torque's arrow, a frame of Pendulum-v1 depends on the angle alone. Rendering takes milliseconds, a look-up
+microseconds.
 
 Letters: E episodes, C channels (1 gray or 3), S size [px].
 """
@@ -55,7 +55,7 @@ class PendulumFrames:
         self.__init__(**state)  # type: ignore[misc]
 
     def __call__(self, angles: Array) -> npt.NDArray[np.uint8]:
-        """Frames [E, C, S, S] of angles [rad], [E]; of one that is not finite, the frame of 0."""
+        """Frames [E, C, S, S] of angles [rad], [E]; angles that are not finite count as 0."""
         turns = np.nan_to_num(angles, posinf=0.0, neginf=0.0) / (2 * math.pi)
         index = np.rint(turns * ANGLES).astype(np.int64) % ANGLES
         for i in np.unique(index[~self._drawn[index]]):
@@ -64,12 +64,10 @@ class PendulumFrames:
         return self._table[index]
 
     def draw(self, angle: float) -> npt.NDArray[np.uint8]:
-        """One frame [C, S, S], drawn by Gymnasium and reduced by averaging areas."""
+        """One frame [C, S, S], rendered by Gymnasium and reduced by averaging areas."""
         if self._env is None:
             if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-                os.environ.setdefault(
-                    "SDL_VIDEODRIVER", "dummy"
-                )  # pygame evaluations for a screen, though none is drawn on
+                os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame wants a screen, though none is used
             self._env = gym.make("Pendulum-v1", render_mode="rgb_array").unwrapped
         self._env.state, self._env.last_u = np.array([angle, 0.0]), None
         picture = torch.from_numpy(255 - self._env.render()).permute(2, 0, 1).float()
