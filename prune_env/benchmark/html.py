@@ -31,6 +31,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
+th { white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--paper); }
 @media (max-width: 700px) { th:first-child, td:first-child { white-space: normal; max-width: 9rem; } }
 tr.agent td { background: var(--mark); font-weight: 600; } tr.privileged td:first-child { font-style: italic; }

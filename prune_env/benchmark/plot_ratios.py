@@ -17,7 +17,7 @@ from prune_env.benchmark.plot_style import NARROW_WIDTH, styled
 from prune_env.benchmark.records import Records
 from prune_env.markup import plot_text
 
-_CELL = 0.40  # width of a cell with two digits that can be read [inches]
+_CELL, _NARROW_CELL = 0.40, 0.24  # width of a cell with two digits that can be read [inches]
 _LETTER = 0.065  # width of a letter of a name [inches]
 _DIGITS = 9.0  # their size [points]
 
@@ -32,9 +32,9 @@ def plot_ratios(board: Leaderboard, narrow: bool = False) -> Figure:
     rows = math.ceil(len(budgets) / columns)
     names = [plot_text(s.policy) for s in policies]
     labels = [plot_text(group) for group in groups]
-    cell = 0.30 if narrow else _CELL
+    cell, bar = (_NARROW_CELL, 0.0) if narrow else (_CELL, 0.5)  # a narrow picture has its colour bar below
     beside, below = (0.35 + _LETTER * max(map(len, words)) for words in (names, labels))
-    width = beside + columns * (cell * len(groups) + 0.15) + 0.5
+    width = beside + columns * (cell * len(groups) + 0.15) + bar
     size = (max(NARROW_WIDTH, width) if narrow else width, 0.5 + rows * (0.25 + below + 0.25 * len(policies)))
     figure = Figure(figsize=size, layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)

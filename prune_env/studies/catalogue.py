@@ -1,4 +1,4 @@
-"""The studies by name: a plain dict."""
+"""The studies by name, a plain dict."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ STUDIES: dict[str, Study] = {study.name: study for study in _ALL}
 
 
 def select(names: tuple[str, ...] | list[str]) -> list[Study]:
-    """The studies of these names, each once, in the order of `STUDIES`; "all" is every one.
+    """The studies of these names, each once, in the order of `STUDIES`; "all" selects every one.
 
     Raises:
         ValueError: If a name is unknown, or none is given.
     """
     known = f"known studies: {', '.join(STUDIES)}, all"
     if not names:
-        raise ValueError(f"no study is named; {known}")
+        raise ValueError(f"name at least one study; {known}")
     if unknown := [name for name in names if name not in STUDIES and name != "all"]:
         raise ValueError(f"unknown study {unknown[0]!r}; {known}")
     return [study for name, study in STUDIES.items() if name in names or "all" in names]

@@ -22,31 +22,33 @@ def reproduce(
     seeds: Sequence[int] | None = None,
     engine: Engine = "local",
 ) -> dict[str, list[Claim]]:
-    """Run studies and write `out`/NAME/ with data.csv, figure, claims.json and page.md, and the index of all in `out`.
+    """Run studies and write `out`/NAME/ with data.csv, figure, claims.json and page.md, and an index page in `out`.
 
-    Jobs that were done before are not repeated; a study is written as soon as its last job is done.
+    Finished jobs are not repeated; a study is written as soon as its last job is finished.
 
     Args:
-        names: Of studies, or "all".
+        names: Names of studies, or "all".
         out: Folder of all studies.
-        quick: The smaller setting of each.
+        quick: Whether to use the smaller setting of each study.
         jobs: Local processes.
-        seeds: By default those of each study.
-        engine: Where jobs are done: "local", "dask://HOST:PORT", an executor, or a `distributed.Client`.
+        seeds: Seeds of the networks; by default those of each study.
+        engine: Where jobs run: "local", "dask://HOST:PORT", an executor, or a `distributed.Client`.
 
     Returns:
         The claims of every study, by its name.
 
     Raises:
-        ValueError: If a name is unknown (the known ones are listed), or if the quick setting would overwrite the full.
-        DenseTrainingError: At the end, if networks diverged: which, and why. All other studies are written.
+        ValueError: If a name is unknown, or if the quick setting would overwrite results of the full one.
+        DenseTrainingError: If networks diverged; raised at the end, after all other studies are written.
     """
     out = expanded(out)
     studies = catalogue.select(list(names))
     for study in studies:
         if quick and is_of_full_setting(out / study.name):
-            raise ValueError(f"{out / study.name} has results of the full setting; give the quick one another --out")
-    single_threaded()  # sums in another order would not be the same, bit for bit
+            raise ValueError(
+                f"{out / study.name} has results of the full setting; write those of the quick one to another --out"
+            )
+    single_threaded()  # the order of sums, and with it the last bits of results, depends on the number of threads
     seeds_of = {s.name: tuple(seeds or (s.quick_seeds if quick else s.seeds)) for s in studies}
     jobs_of = {s.name: s.jobs(quick, seeds_of[s.name]) for s in studies}
     done: dict[str, Done] = {}

@@ -209,7 +209,7 @@ def test_processes_and_order_make_no_difference(monkeypatch, log, tmp_path):
     [
         (["fig9"], "unknown study 'fig9'; known studies: squares, wordless, all"),
         (["squares", "nothing"], "unknown study 'nothing'"),
-        ([], "no study is named; known studies: squares"),
+        ([], "name at least one study; known studies: squares"),
     ],
 )
 def test_unknown_names_are_refused_before_any_work(log, tmp_path, names, message):

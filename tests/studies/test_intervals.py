@@ -4,7 +4,7 @@ from scipy.stats import sem
 from scipy.stats import t as student
 
 from prune_env.benchmark.bootstrap import Interval
-from prune_env.studies.core.intervals import above, all_of, below, over_seeds, over_settings, unanimous, written
+from prune_env.studies.core.intervals import above, all_of, below, format_interval, over_seeds, over_settings, unanimous
 
 
 def test_the_interval_is_students():
@@ -36,7 +36,7 @@ def test_two_seeds_decide_nothing():
     found = over_seeds([1.0, 1.0])
     assert found.value == 1.0 and np.isnan(found.low) and np.isnan(found.high)
     assert above(found) == below(found) == "cannot be decided"
-    assert written(found) == "1.00"
+    assert format_interval(found) == "1.00"
 
 
 def test_a_statement_of_parts_needs_all_of_them():
@@ -60,4 +60,4 @@ def test_verdicts_need_the_whole_interval_on_one_side(low, high, higher, lower):
 
 
 def test_a_small_negative_number_is_written_as_zero():
-    assert written(Interval(-0.001, -0.123, 0.456)) == "0.00 [-0.12, 0.46]"
+    assert format_interval(Interval(-0.001, -0.123, 0.456)) == "0.00 [-0.12, 0.46]"

@@ -34,7 +34,7 @@ def test_all_workflows_plan_the_same_number_of_steps():
     assert (planned[GRADUAL].dense_steps, planned[GRADUAL].steps) == (1000, 280)
     assert (planned[LATE].dense_steps, planned[LATE].steps) == (2000, 80)
     assert planned[ONE_SHOT].rounds == 1
-    with pytest.raises(ValueError, match="401 training steps cannot be shared out to 5 rounds"):
+    with pytest.raises(ValueError, match="401 training steps are not divisible by 5 rounds"):
         arms(dense_steps=2000, tuning_steps=401, rounds=5)
 
 

@@ -1,4 +1,4 @@
-"""One network cut to several sparsities by one policy, scored right after the cut and after fine-tuning."""
+"""Prune one network to several sparsities with one policy, and score it right after the cut and after fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from prune_env.studies.core.study import Rows
 STAGES = (AFTER_CUT, AFTER_TUNING)
 PLAIN, REPAIRED = "plain cuts", "repaired cuts"
 WAYS: dict[str, dict[str, Any]] = {PLAIN: {"criterion": "l2", "repair": "none"}, REPAIRED: {}}
-"""As the papers cut, and as the environment does by default."""
+"""The papers' way of cutting, and the environment's default."""
 
 
 def sparsity_sweep(
     name: str, network: Mapping[str, Any], seed: int, way: str, policy: str, sparsities: Sequence[float], steps: int
 ) -> Rows:
-    """Let one policy cut one network to each sparsity; every policy meets the same batches.
+    """Prune one network to each sparsity with one policy; every policy gets the same batches.
 
     Args:
-        name: What the target is called.
+        name: Name of the target in tables and figures.
         network: Target and options of the environment.
-        seed: Of the network and, with the sparsity, of the batches.
-        way: Of `WAYS`.
-        policy: By name.
+        seed: Seed of the network and, with the sparsity, of the batches.
+        way: A key of `WAYS`.
+        policy: Name of the policy.
         sparsities: Shares of parameters to remove.
         steps: Training steps after the cut, for the second stage.
     """
-    subject_network = subject(network, seed)
+    network_subject = subject(network, seed)
     rows: Rows = []
     for sparsity in sparsities:
         draw = int(np.random.SeedSequence([seed, round(sparsity * 10_000)]).generate_state(1)[0])
         for stage, count in zip(STAGES, (0, steps), strict=True):
-            left = subject_network.prune(policy, sparsity, draw, steps=count, **WAYS[way])
+            left = network_subject.prune(policy, sparsity, draw, steps=count, **WAYS[way])
             rows.append(
                 {
                     "target": name,
@@ -46,8 +46,8 @@ def sparsity_sweep(
                     "stage": stage,
                     "retained": left.retained,
                     "score": left.score,
-                    "dense_score": subject_network.dense,
-                    "floor": subject_network.floor,
+                    "dense_score": network_subject.dense,
+                    "floor": network_subject.floor,
                     "sparsity_reached": left.sparsity,
                 }
             )

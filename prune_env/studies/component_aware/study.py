@@ -13,11 +13,24 @@ from matplotlib.figure import Figure
 
 from prune_env.benchmark.statistics import area_under_curve
 from prune_env.studies.component_aware.job import PLAIN, REPAIRED, STAGES, sparsity_sweep
-from prune_env.studies.core.harness import DIGITS, PENDULUM, dense_networks, depends_on
-from prune_env.studies.core.intervals import above, all_of, below, entry, over_seeds, written
-from prune_env.studies.core.page import markdown_table
-from prune_env.studies.core.study import Claim, Job, Rows, Study
-from prune_env.studies.damage.job import unique
+from prune_env.studies.core import (
+    DIGITS,
+    PENDULUM,
+    Claim,
+    Job,
+    Rows,
+    Study,
+    above,
+    all_of,
+    below,
+    dense_networks,
+    depends_on,
+    entry,
+    format_interval,
+    markdown_table,
+    over_seeds,
+    unique,
+)
 
 VANILLA, AWARE = "depgraph-global", "l2"
 POLICIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -195,15 +208,15 @@ def _claims(rows: Rows, target: str, stage: str) -> list[Claim]:
     return [
         Claim(
             "Vanilla DepGraph pruning loses half of the reward at 40 % sparsity.",
-            f"{where}: retained score {written(at_40[VANILLA])} at 40 %",
+            f"{where}: retained score {format_interval(at_40[VANILLA])} at 40 %",
             below(at_40[VANILLA], HALF),
             "Retained score of vanilla DepGraph (global) at 40 % sparsity, plain cuts: agrees if its interval lies "
             "below 0.5, disagrees if it lies above",
         ),
         Claim(
             "Component-aware pruning declines gradually.",
-            f"{where}: retained score {written(at_40[AWARE])} at 40 %; steepest fall less than vanilla's by "
-            f"{written(gentler)} (" + ", ".join(f"{p} {fall.mean():.2f}" for p, fall in falls.items()) + ")",
+            f"{where}: retained score {format_interval(at_40[AWARE])} at 40 %; steepest fall less than vanilla's by "
+            f"{format_interval(gentler)} (" + ", ".join(f"{p} {fall.mean():.2f}" for p, fall in falls.items()) + ")",
             all_of([above(at_40[AWARE], HALF), above(gentler)]),
             "Component-aware by L2, plain cuts: agrees if the interval of its retained score at 40 % lies above "
             "0.5 and that of the difference of steepest falls above 0; disagrees if either lies below. A fall is the "
@@ -211,7 +224,8 @@ def _claims(rows: Rows, target: str, stage: str) -> list[Claim]:
         ),
         Claim(
             "Component-aware pruning keeps more than vanilla pruning.",
-            f"{where}: more than vanilla by " + ", ".join(f"{written(lead)} ({p})" for p, lead in leads.items()),
+            f"{where}: more than vanilla by "
+            + ", ".join(f"{format_interval(lead)} ({p})" for p, lead in leads.items()),
             above(leads[AWARE]),
             "Area under the curve of retained score over sparsity, component-aware by L2 less vanilla (global), paired "
             "by seed, plain cuts: agrees if the interval lies above 0, disagrees if it lies below",

@@ -1,4 +1,4 @@
-"""Rank correlation across a handful of groups, and whether it could be chance.
+"""Rank correlation across a few groups, with a permutation test.
 
 Letters: M networks and cuts, G groups, R permutations.
 """
@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 Array = NDArray[np.float64]
 
 CHANCE = 0.05
-"""A correlation that as many permutations or more would give is not told from chance."""
+"""Significance level of the permutation test."""
 _MOST = 10_000
 
 
@@ -28,8 +28,8 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> Array:
 def permutation_p(predictor: ArrayLike, outcome: ArrayLike) -> float:
     """Two-sided p-value of the mean rank correlation.
 
-    Seeds and ratios of one architecture share their groups: however many there are, they say no more of which groups
-    matter than the groups that there are. So one permutation is applied to all of them.
+    Seeds and ratios of one architecture share their groups, so that more of them add no evidence on which groups
+    matter. Therefore one permutation of the groups is applied to all of them.
 
     Args:
         predictor: [M, G].
@@ -40,13 +40,13 @@ def permutation_p(predictor: ArrayLike, outcome: ArrayLike) -> float:
         at least as far from 0.
     """
     first, second = np.broadcast_arrays(_standardised(predictor), _standardised(outcome))
-    table = first.T @ second  # of it, a permutation takes one entry in each row
+    table = first.T @ second  # the statistic of a permutation is the sum of one entry in each row
     found = np.abs(table[np.arange(len(table)), _orders(len(table))].sum(axis=1))
     return float(np.mean(found >= abs(np.trace(table)) - 1e-9))
 
 
 def _standardised(values: ArrayLike) -> Array:
-    """Ranks with mean 0 and length 1, so that products are correlations; those of a constant are 0."""
+    """Ranks with mean 0 and norm 1, so that inner products are correlations; zeros for a constant."""
     ranks = rankdata(np.asarray(values, dtype=float), axis=-1)
     ranks = ranks - ranks.mean(axis=-1, keepdims=True)
     length = np.linalg.norm(ranks, axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Trained networks that are cut again and again in the environment, for the studies of what a cut does to the score.
+"""Trained networks that are pruned repeatedly in the environment, for studies of the effect of a cut on the score.
 
 Letters: G groups.
 """
@@ -20,7 +20,7 @@ from prune_env.envs import PruningEnv
 from prune_env.storage import canonical_json
 from prune_env.targets import make_target
 
-# Every option that a pool would vary is given, so that networks differ by their seed alone.
+# Every option that a pool would vary is given, so that networks differ in their seed only.
 PENDULUM: dict[str, Any] = {"target": "tdmpc", "width": 64, "latent_dim": 32, "dense_steps": 2000, "starts": 20}
 DIGITS: dict[str, Any] = {"target": "autoencoder", "data": "digits", "latent_dim": 16, "dense_steps": 2000}
 MNIST: dict[str, Any] = {"target": "autoencoder", "data": "mnist", "latent_dim": 256, "dense_steps": 2000}
@@ -30,12 +30,12 @@ AFTER_CUT, AFTER_TUNING = "right after the cut", "after fine-tuning"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is left of a network, on test data.
+    """A pruned network on test data.
 
     Attributes:
         retained: (score - floor) / (dense score - floor), at least -1.
-        score: The score itself, as far down as that.
-        sparsity: Share of parameters that is gone.
+        score: The score at that retained score.
+        sparsity: Share of parameters removed.
     """
 
     retained: float
@@ -44,11 +44,11 @@ class Outcome:
 
 
 class Subject:
-    """One dense network; every cut begins with it.
+    """One dense network, from which every cut starts.
 
     Args:
         network: Target and options of the environment, as JSON.
-        seed: Of the network.
+        seed: Seed of the network.
     """
 
     def __init__(self, network: Mapping[str, Any], seed: int):
@@ -60,16 +60,16 @@ class Subject:
     def begin(
         self, draw: int, *, sparsity: float | None = None, rounds: int = 1, steps: int = 0, **config: Any
     ) -> np.ndarray:
-        """The dense network again; returns the observation of it.
+        """Restore the dense network, and return its observation.
 
         Args:
             draw: Seed of the batches.
-            sparsity: Where the cuts end; None leaves it to the action.
-            rounds: Cuts.
+            sparsity: Sparsity after the last cut; None leaves it to the actions.
+            rounds: Number of cuts.
             steps: Training steps after each cut.
-            **config: Further fields of `PruningConfig` that hold for this episode, e.g. criterion and repair.
+            **config: Further fields of `PruningConfig` for this episode, e.g. criterion and repair.
         """
-        # Training may repair a network that is worse than the floor between two cuts, so the episode goes on.
+        # Training may recover a network that is worse than the floor between two cuts, so the episode continues.
         settings = {"budget": sparsity, "rounds": rounds, "steps_per_round": steps, "stop_on_collapse": False}
         observation, _ = self.env.reset(seed=draw, options={"network": self.seed, **settings, **config})
         return observation
@@ -81,7 +81,7 @@ class Subject:
         return self._outcome()
 
     def prune(self, policy: str, sparsity: float, draw: int, **settings: Any) -> Outcome:
-        """Let a policy cut the network down to a sparsity; `settings` are those of `begin`."""
+        """Prune with a policy to a sparsity; `settings` are those of `begin`."""
         observation = self.begin(draw, sparsity=sparsity, **settings)
         rollout(self.env, make_policy(policy, self.env), observation)
         return self._outcome()
@@ -93,7 +93,7 @@ class Subject:
 
 
 def depends_on(network: Mapping[str, Any]) -> dict[str, Any]:
-    """What else decides what becomes of a network of these options: the defaults that they do not name."""
+    """Defaults that decide the rows of a network besides its options, as JSON."""
     return json.loads(_depends_on(canonical_json(network)))
 
 
@@ -112,7 +112,7 @@ def dense_networks(network: Mapping[str, Any], seed: int) -> tuple[CheckpointSpe
 
 
 def subject(network: Mapping[str, Any], seed: int) -> Subject:
-    """The network of these options and this seed; a process keeps the last two, since its next job may want them."""
+    """The network of these options and this seed; a process caches the last two for its next jobs."""
     return _subject(canonical_json(network), seed)
 
 

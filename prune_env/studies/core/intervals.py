@@ -1,4 +1,4 @@
-"""Means over seeds with Student's intervals, and the verdicts that follow from them.
+"""Means over seeds with Student's t intervals, and verdicts derived from them.
 
 Letters: N seeds, K settings of a network.
 """
@@ -16,11 +16,11 @@ from prune_env.benchmark.bootstrap import Interval
 from prune_env.studies.core.study import Verdict
 
 LEAST_SEEDS = 3
-"""With fewer, it is not known how seeds differ, and nothing is decided."""
+"""Fewer seeds give no interval and no verdict."""
 
 
 def over_seeds(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Mean over seeds and Student's interval; of so few seeds, a bootstrap would give little more than their range.
+    """Mean over seeds and its t interval; a bootstrap of so few seeds would give little more than their range.
 
     Args:
         values: [N, ...], one entry for each seed.
@@ -39,9 +39,9 @@ def over_seeds(values: ArrayLike, level: float = 0.95) -> Interval:
 
 
 def over_settings(strata: Sequence[Sequence[float]], level: float = 0.95) -> Interval:
-    """Mean over settings of means over seeds, and its interval; settings are chosen, and only seeds are chance.
+    """Mean over settings of means over seeds, and its interval; settings are fixed effects, only seeds are random.
 
-    The degrees of freedom are Welch's and Satterthwaite's, as settings may vary differently.
+    The degrees of freedom are those of Welch and Satterthwaite, as variances may differ between settings.
 
     Args:
         strata: The values of every setting, [K] of [N].
@@ -62,37 +62,37 @@ def over_settings(strata: Sequence[Sequence[float]], level: float = 0.95) -> Int
 
 
 def entry(interval: Interval, index: Any) -> Interval:
-    """One of many intervals."""
+    """One of an array of intervals."""
     return Interval(*(np.asarray(part)[index] for part in interval))
 
 
 def above(interval: Interval, bound: float = 0.0) -> Verdict:
-    """The statement "it is above the bound" is decided where all of the interval lies on one side."""
+    """Verdict on "the mean is above the bound", decided if the whole interval lies on one side."""
     if interval.low > bound:
         return "agrees"
     return "disagrees" if interval.high < bound else "cannot be decided"
 
 
 def below(interval: Interval, bound: float = 0.0) -> Verdict:
-    """The statement "it is below the bound" is decided where all of the interval lies on one side."""
+    """Verdict on "the mean is below the bound", decided if the whole interval lies on one side."""
     if interval.high < bound:
         return "agrees"
     return "disagrees" if interval.low > bound else "cannot be decided"
 
 
 def all_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict on a statement that needs every part: one part that disagrees is enough against it."""
+    """Verdict on a conjunction: one part that disagrees decides against it."""
     if "disagrees" in verdicts:
         return "disagrees"
     return "agrees" if set(verdicts) == {"agrees"} else "cannot be decided"
 
 
 def unanimous(verdicts: Sequence[Verdict]) -> Verdict:
-    """What all say, if they say the same."""
+    """The common verdict, if all are equal."""
     return verdicts[0] if len(set(verdicts)) == 1 else "cannot be decided"
 
 
-def written(interval: Interval, digits: int = 2) -> str:
-    """E.g. "0.41 [0.30, 0.52]"; the mean alone where there are no bounds."""
+def format_interval(interval: Interval, digits: int = 2) -> str:
+    """Format as "0.41 [0.30, 0.52]", or as the mean alone without bounds."""
     value, low, high = (f"{round(float(x), digits) + 0.0:.{digits}f}" for x in interval)  # 0.0 makes -0.0 a plain zero
     return value if low == "nan" else f"{value} [{low}, {high}]"

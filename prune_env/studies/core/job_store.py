@@ -1,4 +1,4 @@
-"""Jobs are done once: their rows are kept under the job's hash, so that a killed run goes on and studies share work."""
+"""A cache of rows by the hash of their job, so that interrupted runs resume and studies share jobs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a job.
+    """The outcome of a job.
 
     Attributes:
-        rows: What it made; none if it failed.
+        rows: Its rows; none if it failed.
         made_with: Versions, processor and hash of the code that made them.
-        failure: Why there are no rows; empty if there are.
+        failure: Reason of a failure, else empty.
     """
 
     rows: Rows
@@ -34,14 +34,14 @@ class Done:
 
 
 def run_jobs(jobs: Sequence[Job], processes: int, engine: Engine = "local") -> Iterator[tuple[str, Done]]:
-    """Yield key and outcome of every job; those on disk are read, the others are made.
+    """Yield key and outcome of every job; cached ones are read, the others are run.
 
-    Networks that diverge are told of in the outcome, and the other jobs go on.
+    A network that diverges is a failure in the outcome, and does not stop the other jobs.
 
     Args:
         jobs: Equal ones are done once.
         processes: Local processes.
-        engine: Where jobs are done, see `prune_env.parallel`.
+        engine: Where jobs run, see `prune_env.parallel`.
     """
     check_engine(engine)
     unique = {job.key: job for job in jobs}
@@ -65,7 +65,7 @@ def _files(job: Job) -> list[Path]:
 
 
 def rows_path(job: Job) -> Path:
-    """Where the rows of a job are kept."""
+    """The cache file of a job."""
     return cache_folder() / "papers" / f"{job.key}.json"
 
 

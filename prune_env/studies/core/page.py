@@ -1,4 +1,4 @@
-"""The files of a study: data.csv, the figure, and a page that puts the paper's statements beside the measured ones."""
+"""The files of a study: data.csv, the figure, claims.json, and a page with the paper's statements and measurements."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prune_env.benchmark.plot_style import save_figure, styled
+from prune_env.markup import markdown_table
 from prune_env.storage import read_sealed, sealed, write_atomically
 from prune_env.studies.core.job_store import Done
 from prune_env.studies.core.study import Claim, Job, Rows, Study, Value
@@ -55,13 +56,13 @@ def write_study(
 
 
 def is_of_full_setting(folder: Path) -> bool:
-    """Whether a study was written there in the full setting."""
+    """Whether a folder holds results of the full setting."""
     path = folder / _CLAIMS
     return path.is_file() and not read_sealed(path, _REMEDY)["quick"]
 
 
 def write_index(names: Iterable[str], out: Path) -> None:
-    """One page of the claims of those of the named studies that are in `out`, with verdicts and links."""
+    """Write an index page with the claims of the named studies that are in `out`, with verdicts and links."""
     parts = ["# The papers, reproduced"]
     for name in names:
         path = out / name / _CLAIMS
@@ -79,24 +80,6 @@ def claims_table(claims: Sequence[Claim], rules: bool = True) -> str:
     rows = [[c.paper, c.measured, f"**{c.verdict}**", c.rule] for c in claims]
     kept = len(header) if rules else -1
     return markdown_table(header[:kept], [row[:kept] for row in rows])
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table in Markdown; numbers stand to the right."""
-
-    def line(cells: Sequence[object]) -> str:
-        return "| " + " | ".join(str(c).replace("|", r"\|").replace("\n", " ") for c in cells) + " |"
-
-    numeric = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
-    return "\n".join([line(header), line(["---:" if n else "---" for n in numeric]), *map(line, rows)])
-
-
-def _is_number(cell: object) -> bool:
-    try:
-        float(str(cell).replace(",", "") if cell != "" else 0)
-    except ValueError:
-        return False
-    return True
 
 
 def to_csv(rows: Rows) -> str:

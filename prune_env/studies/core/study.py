@@ -1,4 +1,4 @@
-"""What a study is: independent jobs that make rows, and what is claimed, drawn and tabulated from the rows alone."""
+"""Base class of studies: independent jobs make rows; claims, figure and tables are made from the rows alone."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _CODE = (
     "prune_env/studies/core/harness.py",
     "prune_env/baselines",
 )
-"""What may decide the rows of a job, besides the module of its function."""
+"""Code on which the rows of a job depend, besides the module of its function."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One independent piece of work, such as one seed of one network; equal jobs make equal rows, bit for bit.
+    """One independent job, such as one seed of one network; equal jobs make equal rows, bit for bit.
 
     Attributes:
-        function: At module level; called with the arguments by name. Its floats are kept to nine digits.
-        arguments: As JSON.
-        depends: What else decides the rows, as JSON: defaults that the arguments do not name, say.
+        function: A module-level function, called with the arguments by name. Its floats are rounded to nine digits.
+        arguments: Its arguments, as JSON.
+        depends: Other settings that decide the rows, as JSON, such as defaults that are no arguments.
         networks: Dense networks that it loads; they are trained before.
     """
 
@@ -45,7 +45,7 @@ class Job:
     networks: tuple[CheckpointSpec, ...] = ()
 
     def made_by(self) -> dict[str, Any]:
-        """Everything that decides the rows besides the code, as JSON."""
+        """Everything besides the code that decides the rows, as JSON."""
         return {
             "function": f"{self.function.__module__}.{self.function.__qualname__}",
             "arguments": dict(self.arguments),
@@ -55,12 +55,12 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Hash of `made_by`, under which the rows are kept; studies that want the same job share them."""
+        """Hash of `made_by`, the key of the cached rows; studies with equal jobs share them."""
         return config_hash(self.made_by())
 
     @property
     def code(self) -> str:
-        """Hash of the code that makes the rows: rows of other code are made again."""
+        """Hash of the code that makes the rows; rows of other code are made again."""
         return code_digest(*_CODE, inspect.getfile(self.function))
 
 
@@ -71,8 +71,8 @@ class Claim:
     Attributes:
         paper: What the paper says.
         measured: What was measured.
-        verdict: Computed from the rows by the rule.
-        rule: In words, what decides the verdict.
+        verdict: The verdict, computed from the rows.
+        rule: The rule of the verdict, in words.
     """
 
     paper: str
@@ -84,14 +84,14 @@ class Claim:
 class Study:
     """One table, figure or question of a paper.
 
-    A subclass says which jobs it needs; the rest is made of their rows, in the order of the jobs. `quick` asks for a
-    smaller setting, which `setting` states.
+    A subclass defines the jobs; everything else is made from their rows, in the order of the jobs. `quick` selects a
+    smaller setting, which `setting` describes.
 
     Attributes:
-        name: On the command line, and of its folder.
-        title: Of its page.
-        seeds: Unless others are asked for.
-        quick_seeds: The same for the quick setting.
+        name: Name on the command line and of the folder.
+        title: Title of the page.
+        seeds: Default seeds.
+        quick_seeds: Default seeds of the quick setting.
     """
 
     name: str
@@ -100,15 +100,15 @@ class Study:
     quick_seeds: tuple[int, ...] = (0, 1)
 
     def setting(self, quick: bool) -> str:
-        """What is run, and in what it is smaller than the paper's; Markdown."""
+        """Description of the experiment and of what is smaller than in the paper, in Markdown."""
         raise NotImplementedError(f"{type(self).__name__} must implement setting(quick)")
 
     def jobs(self, quick: bool, seeds: Sequence[int]) -> list[Job]:
-        """The work to do."""
+        """The jobs to run."""
         raise NotImplementedError(f"{type(self).__name__} must implement jobs(quick, seeds)")
 
     def data(self, rows: Rows, quick: bool) -> Rows:
-        """The rows of data.csv, of which claims, figure and table are made; by default all rows of the jobs."""
+        """The rows of data.csv, from which claims, figure and tables are made; by default all rows of the jobs."""
         return rows
 
     def claims(self, rows: Rows, quick: bool) -> list[Claim]:

@@ -1,4 +1,4 @@
-"""Does importance predict damage? Every group cut alone, and what was known of it before the cut.
+"""Damage of cutting each group alone, with the predictors that are known before the cut.
 
 Letters: G groups, W channels of all groups, N seeds, K ratios, P predictors.
 """
@@ -15,15 +15,16 @@ from prune_env.importance import MEASURES as KNOWN
 from prune_env.importance import PAPER_MEASURES
 from prune_env.studies.core.correlation import rank_correlation
 from prune_env.studies.core.harness import AFTER_CUT, AFTER_TUNING, Subject, subject
+from prune_env.studies.core.rows import unique
 from prune_env.studies.core.study import Row, Rows
 
 STAGES = (AFTER_CUT, AFTER_TUNING)
 
 MEASURES = {name: KNOWN[name].label for name in PAPER_MEASURES}
-"""Those of the paper, as it writes them."""
+"""The measures of the paper, by its names."""
 GRADIENTS = ("gradient", "fisher")
 SCORES = {name: KNOWN[name].label for name in ("taylor", "fisher_weight")} | {"l1": "L1 norm", "l2": "L2 norm"}
-"""Of channels; a group has their mean, and their sum over the channels that are to go."""
+"""Scores of channels; a group has their mean, and their sum over the channels to be removed."""
 NORMS = {"weight_mean": "mean |w|", "weight_rms": "RMS w"} | {n: f"{SCORES[n]}, mean of channels" for n in ("l1", "l2")}
 PREDICTORS = {
     **MEASURES,
@@ -35,32 +36,32 @@ PREDICTORS = {
     "parameters": "parameters",
     "chance": "chance",
 }
-"""Column -> what it is called; every one is meant to be larger for groups that are missed more."""
+"""Column -> label; a good predictor is larger for groups whose removal does more damage."""
 
 
 def damage(name: str, network: Mapping[str, Any], seed: int, ratio: float, steps: int) -> Rows:
-    """Cut each group of one network alone, and say what that costs.
+    """Cut each group of one network alone, and measure the damage.
 
-    Damage is the retained score on test data that the dense network has after the same repair and training, less that
-    of the cut one.
+    Damage is the retained score on test data of the dense network after the same repair and training, minus that of the
+    cut one.
 
     Args:
-        name: What the target is called.
+        name: Name of the target in tables and figures.
         network: Target and options of the environment.
-        seed: Of the network and, with the ratio, of the batches.
-        ratio: Share of the group's channels that goes.
+        seed: Seed of the network and, with the ratio, of the batches.
+        ratio: Share of the group's channels to remove.
         steps: Training steps after the cut, for the second stage.
     """
-    subject_network = subject(network, seed)
+    network_subject = subject(network, seed)
     draw = int(np.random.SeedSequence([seed, round(ratio * 10_000)]).generate_state(1)[0])
-    observation = subject_network.begin(draw)
-    known = predictors(subject_network, observation, ratio, draw)
-    groups = subject_network.env.network.train_state.surgeon.grouping.groups
+    observation = network_subject.begin(draw)
+    known = predictors(network_subject, observation, ratio, draw)
+    groups = network_subject.env.network.train_state.surgeon.grouping.groups
     rows: Rows = []
     for stage, count in zip(STAGES, (0, steps), strict=True):
-        dense = subject_network.cut(np.zeros(len(groups)), draw, steps=count).retained
+        dense = network_subject.cut(np.zeros(len(groups)), draw, steps=count).retained
         for g, group in enumerate(groups):
-            left = subject_network.cut(np.where(np.arange(len(groups)) == g, ratio, 0.0), draw, steps=count)
+            left = network_subject.cut(np.where(np.arange(len(groups)) == g, ratio, 0.0), draw, steps=count)
             row: Row = {
                 "target": name,
                 "seed": seed,
@@ -76,13 +77,13 @@ def damage(name: str, network: Mapping[str, Any], seed: int, ratio: float, steps
     return rows
 
 
-def predictors(subject_network: Subject, observation: np.ndarray, ratio: float, draw: int) -> dict[str, np.ndarray]:
-    """What is known of each group before it is cut by `ratio`, [G] for each of `PREDICTORS`.
+def predictors(network_subject: Subject, observation: np.ndarray, ratio: float, draw: int) -> dict[str, np.ndarray]:
+    """The value of each of `PREDICTORS` before a cut by `ratio`, [G].
 
-    The corrected Bayes measure is computed from its posterior at the end of training, without smoothing: by then the
-    posterior moves by a thousandth a step.
+    The corrected Bayes measure is computed from its posterior at the end of training, without smoothing, as the
+    posterior then changes by a thousandth per step.
     """
-    env, tracker = subject_network.env, subject_network.env.network.train_state.tracker
+    env, tracker = network_subject.env, network_subject.env.network.train_state.tracker
     table = observation.reshape(len(env.group_names), len(env.columns))
     seen = {c.name: 10.0 ** table[:, i].astype(float) for i, c in enumerate(env.columns) if c.name in _SEEN}
     counts = {"channels": np.rint(seen.pop("channels")), "parameters": np.rint(seen.pop("size"))}
@@ -91,7 +92,7 @@ def predictors(subject_network: Subject, observation: np.ndarray, ratio: float, 
     means = {name: np.bincount(group_of, values) / counts["channels"] for name, values in scores.items()}
     remembered, (fisher,) = tracker.state_dict(), tracker.groups(("fisher",))
     mu = remembered["bayes.beta"][len(group_of) :] / remembered["bayes.alpha"]
-    goes = _removed(subject_network, scores["fisher_weight"], ratio)
+    goes = _removed(network_subject, scores["fisher_weight"], ratio)
     removed = {name: np.bincount(group_of[goes], values[goes], groups) for name, values in scores.items()}
     known = {
         **seen,
@@ -104,9 +105,9 @@ def predictors(subject_network: Subject, observation: np.ndarray, ratio: float, 
     return {name: known[name] for name in PREDICTORS}
 
 
-def _removed(subject_network: Subject, criterion: np.ndarray, ratio: float) -> np.ndarray:
-    """Which channels go if every group is cut alone by `ratio`: those that the criterion has least of, bool [W]."""
-    env, group_of = subject_network.env, subject_network.env.view.group_of
+def _removed(network_subject: Subject, criterion: np.ndarray, ratio: float) -> np.ndarray:
+    """Which channels are removed if every group is cut alone by `ratio`, by the lowest criterion, bool [W]."""
+    env, group_of = network_subject.env, network_subject.env.view.group_of
     goes = np.zeros(len(group_of), dtype=bool)
     for g in range(len(env.group_names)):
         alone = env.episode.widths_for(np.where(np.arange(len(env.group_names)) == g, ratio, 0.0))
@@ -137,9 +138,3 @@ def table(rows: Rows, column: str) -> np.ndarray:
     """A column of rows of one target and stage, by seed, ratio and group: [N * K, G]."""
     ordered = sorted(rows, key=lambda row: (row["seed"], row["ratio"]))  # stable: groups keep their order
     return np.array([row[column] for row in ordered], dtype=float).reshape(-1, len(unique(rows, "group")))
-
-
-def unique(rows: Rows, column: str) -> list[Any]:
-    """The values of a column, ascending for numbers and in order of appearance for words."""
-    values = list(dict.fromkeys(row[column] for row in rows))
-    return values if any(isinstance(value, str) for value in values) else sorted(values)

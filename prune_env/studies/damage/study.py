@@ -8,12 +8,29 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from prune_env.benchmark.bootstrap import Interval
-from prune_env.studies.core.correlation import CHANCE, permutation_p
-from prune_env.studies.core.harness import AFTER_CUT, DIGITS, MNIST, PENDULUM, dense_networks, depends_on
-from prune_env.studies.core.intervals import above, entry, over_seeds, unanimous, written
-from prune_env.studies.core.page import markdown_table
-from prune_env.studies.core.study import Claim, Job, Rows, Study, Verdict
+from prune_env.studies.core import (
+    AFTER_CUT,
+    CHANCE,
+    DIGITS,
+    MNIST,
+    PENDULUM,
+    Claim,
+    Interval,
+    Job,
+    Rows,
+    Study,
+    Verdict,
+    above,
+    dense_networks,
+    depends_on,
+    entry,
+    format_interval,
+    markdown_table,
+    over_seeds,
+    permutation_p,
+    unanimous,
+    unique,
+)
 from prune_env.studies.damage.job import (
     GRADIENTS,
     MEASURES,
@@ -23,7 +40,6 @@ from prune_env.studies.damage.job import (
     correlations,
     damage,
     table,
-    unique,
 )
 
 _NAMES = list(PREDICTORS)
@@ -125,7 +141,7 @@ class Damage(Study):
                 lines = [
                     [
                         PREDICTORS[_NAMES[p]],
-                        written(entry(found, p)),
+                        format_interval(entry(found, p)),
                         f"{chances[_NAMES[p]]:.2g}",
                         *(f"{c:.2f}" for c in single[:, p]),
                     ]
@@ -179,7 +195,7 @@ def _claims(rows: Rows, target: str) -> list[Claim]:
     for name, label in MEASURES.items():
         found = [over_seeds(values[:, _NAMES.index(name)]) for values in by_stage]
         ps = [chance[name] for chance in chances]
-        said = [f"{written(interval)}, p = {p:.2g}," for interval, p in zip(found, ps, strict=True)]
+        said = [f"{format_interval(interval)}, p = {p:.2g}," for interval, p in zip(found, ps, strict=True)]
         claims.append(
             Claim(
                 f"A group's importance ({label}) is a signal of what may be removed.",
@@ -194,8 +210,8 @@ def _claims(rows: Rows, target: str) -> list[Claim]:
     claims.append(
         Claim(
             "Norms often fail to capture the significance that gradients see.",
-            f"{target}: gradient and Fisher less the norms {_stages([written(lead) for lead in leads])}; best of all: "
-            f"{' and '.join(best)}",
+            f"{target}: gradient and Fisher less the norms {_stages([format_interval(lead) for lead in leads])}; "
+            f"best of all: {' and '.join(best)}",
             unanimous([above(interval) for interval in leads]),
             "Mean rank correlation of gradient and Fisher with damage, less that of mean |w|, RMS w and the channels' "
             "L1 and L2 norms, paired by seed: agrees if both intervals lie above 0, disagrees if both lie below 0",

@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from prune_env.studies.core.intervals import above, over_settings, written
-from prune_env.studies.core.page import markdown_table
-from prune_env.studies.core.study import Claim, Job, Rows, Study
-from prune_env.studies.core.study_plots import draw_crossovers, draw_importance
+from prune_env.studies.core import Claim, Job, Rows, Study, above, format_interval, markdown_table, over_settings
+from prune_env.studies.importance_shift.importance_plots import draw_crossovers, draw_importance
 from prune_env.studies.importance_shift.networks import IMAGES, Network, autoencoders, controllers, trajectory_jobs
 from prune_env.studies.importance_shift.rank_shift import shift_statistics, shifting_claim
 from prune_env.studies.importance_shift.ranks import HOLD, WARM_UP, curves, networks, tau
@@ -121,7 +119,7 @@ def _bayes_follows(rows: Rows, measure: str) -> Claim:
     interval = over_settings(list(strata.values()))
     return Claim(
         paper=f"Bayes puts first the groups that are sensitive now and were active before ({LABELS[measure]})",
-        measured=f"Kendall's tau with the gradient measure: {written(interval)}",
+        measured=f"Kendall's tau with the gradient measure: {format_interval(interval)}",
         verdict=above(interval),
         rule="agrees if the 95 % interval of the tau between the orders by Bayes and by gradient, both averaged over "
         "all epochs, lies above 0, disagrees if below",

@@ -12,12 +12,24 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prune_env.benchmark.bootstrap import Interval
 from prune_env.benchmark.plot_style import AGENT_COLOURS, MARKERS
-from prune_env.studies.core.correlation import CHANCE, permutation_p, rank_correlation
-from prune_env.studies.core.intervals import below, over_seeds, unanimous, written
-from prune_env.studies.core.page import markdown_table
-from prune_env.studies.core.study import Claim, Job, Row, Rows, Study, Verdict
+from prune_env.studies.core import (
+    CHANCE,
+    Claim,
+    Interval,
+    Job,
+    Row,
+    Rows,
+    Study,
+    Verdict,
+    below,
+    format_interval,
+    markdown_table,
+    over_seeds,
+    permutation_p,
+    rank_correlation,
+    unanimous,
+)
 from prune_env.studies.importance_shift.networks import Network, autoencoders, controllers, trajectory_jobs
 from prune_env.studies.importance_shift.rank_shift import WINDOW, merge_twins, shift_statistics, shifting_claim
 from prune_env.studies.importance_shift.ranks import (
@@ -125,7 +137,10 @@ class Hypotheses(Study):
         for statistic, words in _TABLES.items():
             settings = list(dict.fromkeys((str(r["target"]), str(r["setting"])) for r in rows))
             table = [
-                [f"{_NAMES[t]}, {s}", *(written(over_seeds(_values(rows, statistic, m, t, s))) for m in COLUMNS)]
+                [
+                    f"{_NAMES[t]}, {s}",
+                    *(format_interval(over_seeds(_values(rows, statistic, m, t, s))) for m in COLUMNS),
+                ]
                 for t, s in settings
             ]
             parts.append(f"{words}:\n\n" + markdown_table(("network", *(LABELS[m] for m in COLUMNS)), table))
@@ -210,7 +225,8 @@ def _first(rows: Rows, target: str, measure: str) -> Claim:
     found = {s: over_seeds(_values(rows, "rank", measure, target, s)) for s in _sizes(rows, target)}
     return Claim(
         paper=f"H1: coupling groups matter most (hypothesis; {_NAMES[target]}, {LABELS[measure]})",
-        measured="mean rank of the coupling group: " + "; ".join(f"{s}: {written(i)}" for s, i in found.items()),
+        measured="mean rank of the coupling group: "
+        + "; ".join(f"{s}: {format_interval(i)}" for s, i in found.items()),
         verdict=unanimous([below(interval, FIRST) for interval in found.values()]),
         rule=f"agrees if for every size the 95 % interval lies below {FIRST}, nearer to the first place than to the "
         "second; disagrees if above for every size",
@@ -223,7 +239,7 @@ def _early(rows: Rows, target: str, measure: str) -> Claim:
     return Claim(
         paper=f"H2: early groups matter most (hypothesis; {_NAMES[target]}, {LABELS[measure]})",
         measured="Spearman's correlation with position: "
-        + "; ".join(f"{s}: {written(i)}, p = {chances[s]:.2g}" for s, i in found.items()),
+        + "; ".join(f"{s}: {format_interval(i)}, p = {chances[s]:.2g}" for s, i in found.items()),
         verdict=unanimous([_beyond_chance(interval, chances[s]) for s, interval in found.items()]),
         rule=f"agrees if for every size the 95 % interval lies below 0 and p is below {CHANCE}, disagrees if above and "
         "p as small",

@@ -1,4 +1,4 @@
-"""Which networks the figures are about, in the full setting and in the quick one; all studies share them."""
+"""The networks of the figures, in the full and in the quick setting; all studies of this paper share them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Network:
 
     Attributes:
         target: Name of a registered target.
-        setting: What it is called in tables and figures.
-        size: Its latent channels.
-        options: Of the target.
-        epochs: How long it is trained; the figure that asks for longest decides.
-        shown: How much of that the figure of all sizes shows [epochs].
+        setting: Name in tables and figures.
+        size: Latent channels.
+        options: Options of the target.
+        epochs: Training length, the longest of all figures [epochs].
+        shown: Part of it that the figure of all sizes shows [epochs].
     """
 
     target: str
@@ -31,12 +31,12 @@ class Network:
     shown: int
 
     def job(self, seed: int) -> Job:
-        """One seed."""
+        """The job of one seed."""
         return trajectory_job(self.target, self.setting, self.options, seed, self.epochs)
 
 
 IMAGES = 6144
-"""Of MNIST that the autoencoders of the full setting are trained on: 24 steps of 256 an epoch."""
+"""Training images of MNIST in the full setting: 24 steps of 256 in an epoch."""
 
 
 def autoencoders(quick: bool) -> list[Network]:

@@ -1,4 +1,4 @@
-"""The networks of the paper at its own sizes, counted: parameters of the whole and of every group's root layer."""
+"""Parameter counts of the paper's networks at its sizes: of the whole network and of every group's root layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prune_env.targets.autoencoder import AutoencoderNet, layer_widths
 LATENTS = (8, 64, 256, 512)
 INPUTS = 784
 PAPER_AUTOENCODER = "autoencoder, latent 256"
-"""The one whose size the paper gives."""
+"""The network whose size the paper gives."""
 
 
 def size_jobs() -> list[Job]:

@@ -1,4 +1,4 @@
-"""H3 of arXiv 2601.19794, "importance is static", and the opposite that the paper reports: how orders change.
+"""H3 of arXiv 2601.19794, "importance is static", against the shifts that the paper reports: how orders change.
 
 Letters: E epochs, G groups, K settings of a network, N seeds.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from prune_env.studies.core.intervals import all_of, below, over_settings, written
+from prune_env.studies.core.intervals import all_of, below, format_interval, over_settings
 from prune_env.studies.core.study import Claim
 from prune_env.studies.importance_shift.ranks import HOLD, Array, after_warm_up, crossovers, tau
 
@@ -26,12 +26,12 @@ def shift_statistics(groups: Sequence[str], values: Array) -> dict[str, float]:
     """How the order of the groups changes after the warm-up.
 
     Args:
-        groups: Names; TD-MPC's twin values count once, since which of the two is ahead is chance.
+        groups: Names; groups of TD-MPC's two Q-networks count once, since which of the two is ahead is chance.
         values: Importance [E, G].
 
     Returns:
         "tau" between the first window of epochs and the last; "neighbouring tau", the mean between each window and the
-        next, which is what noise alone would leave; "crossovers" per pair of groups and hundred epochs.
+        next, which noise alone would give; "crossovers" per pair of groups and hundred epochs.
     """
     merged = after_warm_up(merge_twins(groups, np.log(values)))
     width = max(1, len(merged) // WINDOW)
@@ -45,7 +45,7 @@ def shift_statistics(groups: Sequence[str], values: Array) -> dict[str, float]:
 
 
 def merge_twins(groups: Sequence[str], values: Array) -> Array:
-    """Values [E, G] with the mean of each pair of target_networks in place of both."""
+    """Values [E, G] with the mean of each pair of groups of the two Q-networks in place of both."""
     columns: dict[str, list[int]] = {}
     for i, name in enumerate(groups):
         twin = next((name.removeprefix(prefix) for prefix in _TWINS if name.startswith(prefix)), None)
@@ -66,8 +66,9 @@ def shifting_claim(words: str, found: Mapping[str, Strata]) -> Claim:
     )
     return Claim(
         paper=f"Importance shifts while the network learns, so H3 (it is static) is wrong ({words})",
-        measured=f"Kendall's tau from the end of the warm-up to the end: {written(change)}, between neighbouring times "
-        f"{written(noise)}; crossovers per pair of groups and hundred epochs: {written(counted)}",
+        measured=f"Kendall's tau from the end of the warm-up to the end: {format_interval(change)}, between "
+        f"neighbouring times {format_interval(noise)}; crossovers per pair of groups and hundred epochs: "
+        f"{format_interval(counted)}",
         verdict=all_of([below(change, STATIC), below(beyond)]),
         rule=f"agrees if the 95 % interval of tau lies below {STATIC} (one pair of groups in twenty has changed its "
         f"order) and that of its difference from the tau of neighbouring times, each a {WINDOW}th of the epochs, below "

@@ -1,4 +1,4 @@
-"""Statistics of importance by rank alone: nothing here changes if a measure is scaled or its logarithm is taken.
+"""Rank statistics of importance, invariant to monotone transformations of a measure.
 
 Letters: E epochs, G groups.
 """
@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 HOLD = 3
 """Epochs that a new order of two groups must last to count as a crossover."""
 WARM_UP = 0.2
-"""Share of the epochs that is left out of every statistic."""
+"""Share of the epochs that every statistic leaves out."""
 
 
 def curves(rows: Rows, measure: str) -> tuple[list[str], list[int], Array]:
@@ -42,7 +42,7 @@ def network_of(row: Row) -> tuple[str, str, int]:
 
 
 def after_warm_up(values: Array) -> Array:
-    """The epochs that statistics look at, of [E, ...]."""
+    """The epochs after the warm-up, of [E, ...]."""
     return values[int(WARM_UP * len(values)) :]
 
 
@@ -60,7 +60,7 @@ def tau(first: Array, second: Array) -> Array:
 
 
 def _orders(values: Array) -> Array:
-    """Who is ahead in every pair of groups, [..., G (G - 1) / 2]."""
+    """Sign of the difference in every pair of groups, [..., G (G - 1) / 2]."""
     i, j = np.triu_indices(values.shape[-1], 1)
     return np.asarray(np.sign(values[..., i] - values[..., j]))
 

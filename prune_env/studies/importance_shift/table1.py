@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from prune_env.benchmark.plot_style import AGENT_COLOURS
-from prune_env.studies.core.page import markdown_table
-from prune_env.studies.core.study import Claim, Job, Rows, Study, Verdict
+from prune_env.studies.core import Claim, Job, Rows, Study, Verdict, markdown_table
 from prune_env.studies.importance_shift.networks import autoencoders, trajectory_jobs
 from prune_env.studies.importance_shift.parameter_counts import LATENTS, PAPER_AUTOENCODER, size_jobs
 

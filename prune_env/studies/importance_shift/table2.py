@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from prune_env.benchmark.plot_style import AGENT_COLOURS
-from prune_env.studies.core.page import markdown_table
-from prune_env.studies.core.study import Claim, Job, Rows, Study
+from prune_env.studies.core import Claim, Job, Rows, Study, markdown_table
 from prune_env.studies.importance_shift.parameter_counts import PAPER_AUTOENCODER, size_jobs
 
 AUTOENCODER_GROUPS = {

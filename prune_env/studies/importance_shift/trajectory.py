@@ -18,7 +18,7 @@ from prune_env.targets import make_target
 from prune_env.training import Observer, train
 
 COLUMNS = (*PAPER_MEASURES, "bayes_corrected")
-"""The smoothed measures of a row; "bayes" is the paper's formula to the letter."""
+"""The smoothed measures of a row; "bayes" is the paper's literal formula."""
 
 BAYES = COLUMNS[2:]
 LABELS = {name: MEASURES[name].label for name in COLUMNS}
@@ -31,17 +31,17 @@ def trajectory_job(target: str, setting: str, options: Mapping[str, Any], seed: 
 
 
 def trajectory(target: str, setting: str, options: Mapping[str, Any], seed: int, epochs: int) -> Rows:
-    """Train one network at a constant learning rate, and record what its groups are worth.
+    """Train one network at a constant learning rate, and record the importance of its groups.
 
     Rows of kind "group" describe the groups, rows of kind "importance" hold `COLUMNS` at the end of every epoch, and
     rows of kind "score" the test metrics of the trained network.
 
     Args:
         target: Name of a registered target.
-        setting: What the network is called in tables and figures.
-        options: Of the target.
-        seed: Of initialisation and batches.
-        epochs: How long to train [epochs of the target].
+        setting: Name of the network in tables and figures.
+        options: Options of the target.
+        seed: Seed of initialisation and batches.
+        epochs: Training length [epochs of the target].
     """
     made = make_target(target, **options)
     generator = torch.Generator().manual_seed(seed)
@@ -83,9 +83,9 @@ def trajectory(target: str, setting: str, options: Mapping[str, Any], seed: int,
 
 
 def position(model: nn.Module, components: tuple[str, ...], group: Group) -> int:
-    """How many layers with weights the data has gone through, the group's root layer included.
+    """Number of layers with weights from the input to the group's root layer, which is included.
 
-    Components other than the first read what the first makes: so it is in both of the papers' networks.
+    Components other than the first read the output of the first, as in both of the papers' networks.
     """
 
     def weighted(component: str) -> list[str]:

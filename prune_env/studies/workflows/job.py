@@ -17,11 +17,11 @@ ONE_SHOT, GRADUAL, LATE = "one-shot at convergence", "gradual during training", 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to spend the same number of training steps.
+    """One workflow, out of several with the same number of training steps.
 
     Attributes:
-        dense_steps: Before the first cut.
-        rounds: Cuts, with equally long training after each.
+        dense_steps: Training steps before the first cut.
+        rounds: Number of cuts, each followed by equally long training.
         steps: Training steps after each cut.
     """
 
@@ -39,17 +39,17 @@ def arms(dense_steps: int, tuning_steps: int, rounds: int) -> dict[str, Arm]:
     """The workflows, all of `dense_steps + tuning_steps` training steps.
 
     Args:
-        dense_steps: When the network counts as converged.
-        tuning_steps: What is left of the training then.
-        rounds: Cuts of the gradual ones; the first one during training comes when that is half over.
+        dense_steps: Training steps until the network counts as converged.
+        tuning_steps: Training steps after that.
+        rounds: Cuts of the gradual workflows; the one during training starts halfway to convergence.
 
     Raises:
-        ValueError: If the steps cannot be shared out equally.
+        ValueError: If the steps are not divisible by the rounds.
     """
     half = dense_steps // 2
     for steps in (tuning_steps, dense_steps - half + tuning_steps):
         if steps % rounds:
-            raise ValueError(f"{steps} training steps cannot be shared out to {rounds} rounds; choose another number")
+            raise ValueError(f"{steps} training steps are not divisible by {rounds} rounds; choose another number")
     return {
         ONE_SHOT: Arm(dense_steps, 1, tuning_steps),
         GRADUAL: Arm(half, rounds, (dense_steps - half + tuning_steps) // rounds),
@@ -75,25 +75,25 @@ def workflow(
 ) -> Rows:  # fmt: skip
     """Prune one network to each sparsity in one workflow.
 
-    All retained scores count from the dense network that has had as many training steps as the pruned ones.
+    All retained scores are relative to a dense network with as many training steps as the pruned ones.
 
     Args:
-        name: What the target is called.
+        name: Name of the target in tables and figures.
         network: Target and options of the environment.
-        seed: Of the network and, with the sparsity, of the batches.
-        arm: Which workflow.
+        seed: Seed of the network and, with the sparsity, of the batches.
+        arm: Name of the workflow.
         plan: Arguments of `arms`.
         sparsities: Shares of parameters to remove.
-        policies: By name.
+        policies: Names of policies.
     """
     chosen = arms(**plan)[arm]
     dense = subject({**network, "dense_steps": chosen.total}, seed)
-    subject_network = subject({**network, "dense_steps": chosen.dense_steps}, seed)
+    network_subject = subject({**network, "dense_steps": chosen.dense_steps}, seed)
     rows: Rows = []
     for policy in policies:
         for sparsity in sparsities:
             draw = int(np.random.SeedSequence([seed, round(sparsity * 10_000)]).generate_state(1)[0])
-            left = subject_network.prune(policy, sparsity, draw, rounds=chosen.rounds, steps=chosen.steps)
+            left = network_subject.prune(policy, sparsity, draw, rounds=chosen.rounds, steps=chosen.steps)
             rows.append(
                 {
                     "target": name,

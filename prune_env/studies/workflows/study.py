@@ -11,12 +11,22 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from prune_env.benchmark.bootstrap import Interval
-from prune_env.studies.core.harness import DIGITS, PENDULUM, depends_on
-from prune_env.studies.core.intervals import entry, over_seeds, written
-from prune_env.studies.core.page import markdown_table
-from prune_env.studies.core.study import Claim, Job, Rows, Study, Verdict
-from prune_env.studies.damage.job import unique
+from prune_env.studies.core import (
+    DIGITS,
+    PENDULUM,
+    Claim,
+    Interval,
+    Job,
+    Rows,
+    Study,
+    Verdict,
+    depends_on,
+    entry,
+    format_interval,
+    markdown_table,
+    over_seeds,
+    unique,
+)
 from prune_env.studies.workflows.job import GRADUAL, LATE, ONE_SHOT, arms, subject_networks, workflow
 
 _LOOKS = {
@@ -119,9 +129,9 @@ class Workflows(Study):
                 for arm in _LOOKS:
                     values = retained(rows, target, arm)[:, p]
                     found, lead = over_seeds(values), over_seeds(values - first)
-                    cells = [written(entry(found, s)) for s in range(len(sparsities))]
+                    cells = [format_interval(entry(found, s)) for s in range(len(sparsities))]
                     if arm != ONE_SHOT:
-                        cells = [f"{c}, lead {written(entry(lead, s))}" for s, c in enumerate(cells)]
+                        cells = [f"{c}, lead {format_interval(entry(lead, s))}" for s, c in enumerate(cells)]
                     lines.append([target, policy, arm, *cells])
         header = ["target", "heuristic", "workflow", *(f"{s:.0%}" for s in sparsities)]
         return markdown_table(header, lines)
@@ -185,12 +195,12 @@ def _claim(rows: Rows, target: str, arm: str) -> Claim:
     leads = retained(rows, target, arm) - retained(rows, target, ONE_SHOT)
     overall, each = over_seeds(leads.mean(axis=(1, 2))), over_seeds(leads.mean(axis=1))
     sparsities, policies, cells = unique(rows, "sparsity"), unique(rows, "policy"), leads.mean(axis=0)
-    single = ", ".join(f"{written(entry(each, s))} at {x:.0%}" for s, x in enumerate(sparsities))
+    single = ", ".join(f"{format_interval(entry(each, s))} at {x:.0%}" for s, x in enumerate(sparsities))
     ends = [np.unravel_index(cells.argmin(), cells.shape), np.unravel_index(cells.argmax(), cells.shape)]
     least, most = (f"{cells[end]:.2f} ({policies[end[0]]}, {sparsities[end[1]]:.0%})" for end in ends)
     return Claim(
         f"(An open question of the paper.) Cuts that are {arm} are at least as good as one-shot at convergence.",
-        f"{target}: lead in retained score {written(overall)}; {single}; from {least} to {most}",
+        f"{target}: lead in retained score {format_interval(overall)}; {single}; from {least} to {most}",
         at_least_as_good(overall),
         "Retained score less that of one-shot, mean over heuristics and sparsities, paired by seed: agrees if the "
         f"interval lies above -{MARGIN}, disagrees if it lies below",
