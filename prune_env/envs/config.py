@@ -53,17 +53,17 @@ class PruningConfig:
         round_to: Widths become multiples of this where they shrink.
         pool: Number of dense networks that episodes start from.
         split: "train" or "held_out".
-        scope: What importance is measured on: "root" layers, or every slice of a "group"; see `ImportanceConfig`.
-        ema_decay: Decay of the moving averages of importance, in [0, 1).
-        kappa: Weight of one observation in the Bayes measure's posterior.
-        eta: Scale of the gradient energy in it.
-        l1: Whether the cosine-L1 term is part of the training loss; see `RegularizerConfig`.
-        l1_base: l_base, its strength.
-        l1_low: l_min / l_base.
-        l1_high: l_max / l_base.
-        l1_period: T, the period of its cosine [epochs].
-        lambda_weight: "constant" keeps its factor at 1; "ramp" raises it from 0 to 1 over the first epochs.
-        lambda_ramp: Length of the ramp [epochs].
+        scope: `ImportanceConfig.scope`: importance is measured on "root" layers, or on every slice of a "group".
+        ema_decay: `ImportanceConfig.ema_decay`, of the moving averages of importance.
+        kappa: `ImportanceConfig.kappa`, of the Bayes measure.
+        eta: `ImportanceConfig.eta`, of the Bayes measure.
+        l1: `RegularizerConfig.enabled`: whether the cosine-L1 term is part of the training loss.
+        l1_base: `RegularizerConfig.base`, l_base.
+        l1_low: `RegularizerConfig.low`, l_min / l_base.
+        l1_high: `RegularizerConfig.high`, l_max / l_base.
+        l1_period: `RegularizerConfig.period`, T [epochs].
+        lambda_weight: `RegularizerConfig.weight`, "constant" or "ramp".
+        lambda_ramp: `RegularizerConfig.ramp`, length of the ramp [epochs].
         device: Where networks are trained, measured, cut and scored, as torch writes it ("cuda"). Equal seeds give
             equal trajectories, bit for bit, on the CPU.
 
@@ -93,17 +93,17 @@ class PruningConfig:
     round_to: int = 1
     pool: int = 1
     split: PoolSplit = "train"
-    scope: str = "root"
-    ema_decay: float = 0.9
-    kappa: float = 0.25
-    eta: float = 1.0
-    l1: bool = True
-    l1_base: float = 1e-5
-    l1_low: float = 0.1
-    l1_high: float = 2.0
-    l1_period: float = 20.0
-    lambda_weight: str = "constant"
-    lambda_ramp: float = 20.0
+    scope: str = ImportanceConfig.scope
+    ema_decay: float = ImportanceConfig.ema_decay
+    kappa: float = ImportanceConfig.kappa
+    eta: float = ImportanceConfig.eta
+    l1: bool = RegularizerConfig.enabled
+    l1_base: float = RegularizerConfig.base
+    l1_low: float = RegularizerConfig.low
+    l1_high: float = RegularizerConfig.high
+    l1_period: float = RegularizerConfig.period
+    lambda_weight: str = RegularizerConfig.weight
+    lambda_ramp: float = RegularizerConfig.ramp
     device: str = "cpu"
 
     def __post_init__(self) -> None:
