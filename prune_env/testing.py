@@ -1,4 +1,4 @@
-"""Checks for people who extend the package: what is wrong with a target or a policy, in words."""
+"""Checks of user-defined targets and policies: every problem found, in words."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ from torch import Tensor, nn
 
 from prune_env.benchmark.policies import Policy, make_policy
 from prune_env.envs import PruningEnv
-from prune_env.groups import Grouping, Surgeon, discover
+from prune_env.groups import Grouping, Surgeon, discover, idle_components
 from prune_env.storage import canonical_json
 from prune_env.targets import Split, Target, make_target
 
+# Attributes of the first version, which nothing reads any more, and what replaces them.
+_REPLACED = {
+    "dense_steps": "dense_training = DenseTraining(steps=...)",
+    "anneal_after": "dense_training = DenseTraining(anneal_after=...)",
+    "steps_per_epoch": "dense_training = DenseTraining(steps_per_epoch=...)",
+    "eval_every": 'dense_training = DenseTraining(keep="best", eval_every=...)',
+}
 _LONG_ENOUGH = 500  # batches after which a stream that has not ended is taken to be endless
 
 
@@ -73,9 +80,13 @@ def check_target(name: str | Target, **options: Any) -> TargetReport:
 def _stages(target: Target, report: TargetReport) -> Iterator[None]:
     _attempt(report, "the target cannot be pickled", lambda: pickle.loads(pickle.dumps(target)))
     _attempt(report, "settings() must be JSON", lambda: canonical_json(target.settings()))
+    if target.dense_training is Target.dense_training:  # a target that sets it may have attributes of any name
+        report.problems += [f"nothing reads {old}: use {new}" for old, new in _REPLACED.items() if hasattr(target, old)]
     model = _check_build(target, report)
     yield
     _check_trace(target, model, report)
+    yield
+    _check_deploy(target, model, report)
     yield
     report.grouping = _attempt(
         report, "no groups could be found", lambda: discover(model, target.trace, target.components)
@@ -146,6 +157,12 @@ def _check_trace(target: Target, model: nn.Module, report: TargetReport) -> None
         report.problems.append("trace(model) must return the outputs of the model, a tensor or a nest of tensors")
     if any(not bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point()):
         report.problems.append("trace(model) returns values that are not finite")
+
+
+def _check_deploy(target: Target, model: nn.Module, report: TargetReport) -> None:
+    idle = _attempt(report, "deploy(model) fails", lambda: idle_components(model, target.deploy, target.components))
+    if idle:
+        report.notes.append(f"deploy(model) does not run these components, which cost nothing: {', '.join(idle)}")
 
 
 def _tensors(nest: Any) -> Iterator[Tensor]:

@@ -238,14 +238,35 @@ class NoVariants(Sound):
         return []
 
 
+class OldAttribute(Sound):
+    dense_training = Target.dense_training
+    dense_steps = 400
+
+
+class OwnSteps(Sound):
+    dense_steps = 20
+
+
+class BrokenDeploy(Sound):
+    def deploy(self, model):
+        return model(torch.zeros(1, 5))
+
+
+class DeploysTheBody(Sound):
+    def deploy(self, model):
+        return model.body(torch.zeros(1, 6))
+
+
 MISTAKES = {
+    OldAttribute: r"nothing reads dense_steps: use dense_training = DenseTraining\(steps=\.\.\.\)",
+    BrokenDeploy: r"deploy\(model\) fails: RuntimeError",
     WrongComponent: r"components must name children.*\['tail'\] not among \['body', 'head'\]",
     NoComponents: "components must name children.*none given",
     GlobalRandomness: r"build\(generator\) must be reproducible",
     NoModule: r"build\(generator\) must return an nn\.Module; got tuple",
     BrokenBuild: r"build\(generator\) fails: RuntimeError",
     NotPicklable: "the target cannot be pickled",
-    SettingsNoJson: r"settings\(\) must be JSON: TypeError.*device",
+    SettingsNoJson: r"settings\(\) must be JSON: ValueError.*device",
     TraceMissing: r"trace\(model\) fails: NotImplementedError: TraceMissing must implement trace",
     TraceReturnsNothing: r"trace\(model\) must return the outputs",
     TraceNotFinite: r"trace\(model\) returns values that are not finite",
@@ -324,3 +345,12 @@ def test_all_problems_of_a_stage_are_listed():
 def test_an_unknown_name_is_no_check_error():
     with pytest.raises(ValueError, match="unknown target 'autoencodr'"):
         check_target("autoencodr")
+
+
+def test_an_attribute_of_an_old_name_is_fine_beside_the_new_one():
+    assert not check_target(OwnSteps()).problems
+
+
+def test_components_that_are_not_deployed_are_noted():
+    (note,) = check_target(DeploysTheBody()).notes
+    assert note == "deploy(model) does not run these components, which cost nothing: head"

@@ -1,4 +1,4 @@
-"""Training several dense networks at once, with logs to look at while they learn and results to keep."""
+"""Train several dense networks, with logs for TensorBoard and results as files."""
 
 from __future__ import annotations
 
