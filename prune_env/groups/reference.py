@@ -155,7 +155,7 @@ class Reference(_Operators):
         self.mismatches: list[Mismatch] = []
         self._steps, self._of_label, self._left = steps, of_label, left
         self._precise, self._at = precise, 0
-        self._cut, self.follows = _aligned(steps, cut)
+        self._cut, self.follows = aligned(steps, cut)
         self._kept: dict[int, np.ndarray | None] = {}
 
     def step(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -339,7 +339,7 @@ def _scatter(tensor: Tensor, part: Tensor, indices: Sequence[Tensor | None]) -> 
     tensor[tuple(g.view(-1, *[1] * (tensor.dim() - 1 - i)) for i, g in enumerate(grid))] = part
 
 
-def _aligned(steps: Sequence[Step], cut: Sequence[CutStep]) -> tuple[dict[int, CutStep], bool]:
+def aligned(steps: Sequence[Step], cut: Sequence[CutStep]) -> tuple[dict[int, CutStep], bool]:
     """The cut network's operator for every one of the dense network, as far as can be told, and whether it all fits.
 
     Operators that only move values may be more or fewer when a size changes, and PyTorch computes some products in

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from prune_env.groups.comparison import differs
-from prune_env.groups.reference import CutStep, Recorder, Reference, near
+from prune_env.groups.reference import CutStep, Recorder, Reference, aligned, near
 from prune_env.groups.subject import Subject, reordered
 from prune_env.groups.surgery import Surgeon
 from prune_env.groups.types import Group, Grouping
@@ -209,7 +209,10 @@ class DryCut:
             return frozenset()
         finally:
             self._surgeon.restore(self._dense)
-        return near(self._subject.steps, recorder.infinite, self._subject.of_label)
+        dense, _ = aligned(self._subject.steps, recorder.steps)
+        infinite = {id(recorder.steps[i]) for i in recorder.infinite if i < len(recorder.steps)}
+        numbers = [i for i, step in dense.items() if id(step) in infinite]
+        return near(self._subject.steps, numbers, self._subject.of_label)
 
     # ------------------------------------------------------------------ positions
     def _mask(self, keep: Keep) -> Tensor:
