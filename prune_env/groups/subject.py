@@ -109,6 +109,22 @@ class Subject:
                     tensor.index_copy_(dim, gone, values)
 
     @contextmanager
+    def jittered(self, seed: int) -> Iterator[None]:
+        """While the context lasts, all weights are rounded another way: off by up to two units in the last place."""
+        generator = torch.Generator().manual_seed(seed)
+        before = [(p, p.detach().clone()) for p in self.run.model.parameters() if p.is_floating_point()]
+        with torch.no_grad():
+            for parameter, values in before:
+                noise = torch.rand(values.shape, generator=generator, dtype=torch.float64) * 4 - 2
+                parameter.copy_(values * (1 + torch.finfo(values.dtype).eps * noise.to(values.device)))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, values in before:
+                    parameter.copy_(values)
+
+    @contextmanager
     def permuted(self, orders: Mapping[str, np.ndarray]) -> Iterator[None]:
         """Channels stand in another order while the context lasts: the new channel j is the old `orders[...][j]`."""
         tensors = self.tensors()

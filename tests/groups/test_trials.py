@@ -14,6 +14,7 @@ from networks import FLAT, IMAGE, IO, TIME, Build, Case, conv, lin, masked, net,
 from torch import Tensor, nn
 
 from prune_env.groups import Grouping, Surgeon, discover, reference, subject, trials
+from prune_env.targets.autoencoder import Autoencoder
 
 
 def grouping_of(case: Case) -> Grouping:
@@ -200,3 +201,20 @@ def test_without_cutting_groups_of_two_the_proof_lets_wrong_groups_pass(monkeypa
     )
     case = LOCKED[-1][0]
     assert "a" in grouping_of(case).names
+
+
+def test_rounding_in_gradients_that_are_zero_locks_nothing() -> None:
+    """A batch normalisation takes away what the bias before it adds: its gradient is rounding error alone."""
+    target, generator = Autoencoder(hidden_layers=10), torch.Generator().manual_seed(0)
+    x = torch.randn(4, 64, generator=generator)
+    grouping = discover(target.build(generator), lambda m: m(x), ["encoder", "decoder"])
+    assert len(grouping) >= 19
+    assert not [group.name for group in grouping.locked if "gradient" in (group.reason or "")]
+
+
+def test_rounding_that_many_normalisations_blow_up_locks_nothing() -> None:
+    """Over few samples, and for biases whose gradient is nothing but rounding."""
+    target, generator = Autoencoder(hidden_layers=10), torch.Generator().manual_seed(0)
+    x = torch.randn(4, 64, generator=generator)
+    grouping = discover(target.build(generator), lambda m: m(x), ["encoder", "decoder"])
+    assert len(grouping) == 21
