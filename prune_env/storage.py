@@ -128,9 +128,9 @@ def config_hash(value: Any) -> str:
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object with its own checksum as the last entry."""
-    content = json.loads(canonical_json({k: v for k, v in content.items() if k != _CHECKSUM}))
-    return {**content, _CHECKSUM: config_hash(content)}
+    """A JSON object, in its own order, with its checksum as the last entry."""
+    content = {name: value for name, value in content.items() if name != _CHECKSUM}
+    return {**content, _CHECKSUM: config_hash(json.loads(canonical_json(content)))}
 
 
 def check_seal(content: Any) -> dict[str, Any]:
