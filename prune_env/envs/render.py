@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from prune_env.envs.objectives import Terms
+from prune_env.markup import plot_text, terminal_text
 
 
 @dataclass(frozen=True)
@@ -43,22 +44,21 @@ class Frame:
     @property
     def caption(self) -> str:
         """Score and sparsity in a line."""
-        budget = f" of {self.terms.budget:.0%} asked" if self.terms.budget else ""
-        return (
-            f"round {self.round}/{self.rounds}   retained score {self.terms.retained:.3f}   "
-            f"sparsity {self.terms.sparsity:.1%}{budget}   MACs -{self.terms.sparsities['macs']:.1%}"
-        )
+        budget = f"   budget {self.terms.budget:.0%} of {self.terms.budget_unit}" if self.terms.budget else ""
+        removed = ", ".join(f"{cost} -{share:.1%}" for cost, share in self.terms.sparsities.items())
+        return f"round {self.round}/{self.rounds}   retained score {self.terms.retained:.3f}   {removed}{budget}"
 
 
 def to_text(frame: Frame) -> str:
     """A table for the terminal: one line for each group, with a bar of the channels that are left."""
-    name = max(map(len, (*frame.groups, "group")))
+    names = [terminal_text(group) for group in frame.groups]
+    name = max(map(len, (*names, "group")))
     lines = [
-        frame.title,
+        terminal_text(frame.title),
         frame.caption,
         f"{'group':{name}}  kind       channels   {'left':20}  " + "  ".join(f"{m:>9}" for m in frame.measures),
     ]
-    for g, group in enumerate(frame.groups):
+    for g, group in enumerate(names):
         bar = "█" * max(1, round(20 * frame.widths[g] / frame.dense_widths[g]))
         numbers = "  ".join(f"{value:9.2e}" for value in frame.importance[:, g])
         lines.append(
@@ -81,7 +81,8 @@ def draw(frame: Frame) -> np.ndarray:
     left.barh(rows, frame.widths, color=colours)
     for row, (width, dense) in enumerate(zip(frame.widths, frame.dense_widths, strict=True)):
         left.text(dense, row, f" {width}/{dense}", va="center", fontsize=8)
-    left.set_yticks(rows, [f"{g} *" if k == "coupling" else g for g, k in zip(frame.groups, frame.kinds, strict=True)])
+    names = [plot_text(group) for group in frame.groups]
+    left.set_yticks(rows, [f"{n} *" if k == "coupling" else n for n, k in zip(names, frame.kinds, strict=True)])
     left.invert_yaxis()
     left.set_xlim(0, frame.dense_widths.max() * 1.2)
     left.set_xlabel("channels present / dense   (* coupling group)")
@@ -89,11 +90,11 @@ def draw(frame: Frame) -> np.ndarray:
         relative = np.log10(frame.importance / frame.importance.mean(axis=1, keepdims=True))
     relative = np.nan_to_num(relative, neginf=-3.0, posinf=3.0)
     for measure, values, marker in zip(frame.measures, relative, cycle("osD^v*"), strict=False):
-        right.plot(values, rows, marker, markersize=5, label=measure, alpha=0.8)
+        right.plot(values, rows, marker, markersize=5, label=plot_text(measure), alpha=0.8)
     right.axvline(0, color="#888", linewidth=0.8)
     right.set_xlabel("log10 importance / mean of the groups")
     right.legend(fontsize=8, loc="best")
-    figure.suptitle(f"{frame.title}\n{frame.caption}", fontsize=10)
+    figure.suptitle(f"{plot_text(frame.title)}\n{frame.caption}", fontsize=10)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

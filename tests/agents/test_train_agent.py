@@ -1,4 +1,4 @@
-"""Training for a few rounds: what is written, and that a killed run goes on where it was saved."""
+"""Training for a few rounds: what is written, and that an interrupted run resumes from its checkpoint."""
 
 import json
 import pickle
@@ -115,7 +115,7 @@ def test_more_timesteps_go_on_from_the_saved_model(train, trained, tmp_path):
     assert curve["timesteps"].tolist() == [8, 16, 24]
     np.testing.assert_array_equal(curve["results"][:2], earlier["results"])
     steps = [p["step"] for p in after.policy.optimizer.state_dict()["state"].values()]
-    assert set(map(int, steps)) == {6}  # two epochs of one batch after each of three rollouts: Adam went on, too
+    assert set(map(int, steps)) == {6}  # two epochs of one batch in each of three rollouts: Adam is resumed, too
 
 
 def test_a_run_that_is_done_is_left_as_it_is(train, trained, tmp_path):

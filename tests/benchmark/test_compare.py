@@ -175,26 +175,26 @@ def test_two_processes_give_the_same_records(run, tmp_path):
 def test_what_is_done_is_not_repeated(run, monkeypatch):
     folder, records = run
     before = lines(folder)
-    monkeypatch.setattr(PruningEnv, "step", lambda *args: pytest.fail("an episode was played"))
+    monkeypatch.setattr(PruningEnv, "step", lambda *args: pytest.fail("an episode was run"))
     again = records_of(NAMES, out=folder, **SETTING)
     assert lines(folder) == before and numbers(again) == numbers(records)
 
 
-def test_only_what_is_missing_is_played(run, tmp_path):
+def test_only_what_is_missing_is_run(run, tmp_path):
     (tmp_path / "records.jsonl").write_text("\n".join(lines(run[0])[:11]) + "\n")
     records = records_of(NAMES, out=tmp_path, **SETTING)
     assert len(lines(tmp_path)) == 32 and lines(tmp_path)[:11] == lines(run[0])[:11]
     assert numbers(records) == numbers(run[1])
 
 
-def test_another_configuration_is_played_beside_the_first(tmp_path):
+def test_another_configuration_is_run_beside_the_first(tmp_path):
     small = {**SETTING, "networks": 1, "seeds": 1, "budgets": (0.5,)}
     records_of(["uniform"], out=tmp_path, **small)
     records = records_of(["uniform"], out=tmp_path, **{**small, "env_options": {**OPTIONS, "steps_per_round": 1}})
     assert len(records.results) == 2 and len({r.config_hash for r in records.results}) == 2
 
 
-def test_another_recipe_of_the_dense_networks_is_played_anew(tmp_path, monkeypatch):
+def test_another_recipe_of_the_dense_networks_is_run_again(tmp_path, monkeypatch):
     small = {**SETTING, "networks": 3, "seeds": 1, "budgets": (0.5,)}
     records_of(["uniform"], out=tmp_path, **small)
     (before,) = [value for value in Autoencoder.__init__.__defaults__ if value == 3e-4]
@@ -212,7 +212,7 @@ def test_another_recipe_of_the_dense_networks_is_played_anew(tmp_path, monkeypat
     assert "left out: 3." in Run.read(tmp_path).table()
 
 
-def test_one_shipped_network_that_was_replaced_is_played_anew(tmp_path, monkeypatch):
+def test_one_shipped_network_that_was_replaced_is_run_again(tmp_path, monkeypatch):
     small = {**SETTING, "networks": 2, "seeds": 1, "budgets": (0.5,)}
     records_of(["uniform"], out=tmp_path, **small)
     monkeypatch.setattr(
@@ -228,7 +228,7 @@ def test_one_shipped_network_that_was_replaced_is_played_anew(tmp_path, monkeypa
     assert left_out == 1 and [r.dense == "another" for r in shown.results] == [False, True]
 
 
-def test_another_model_at_the_same_path_is_played_again(tmp_path):
+def test_another_model_at_the_same_path_is_run_again(tmp_path):
     small = {**SETTING, "networks": 1, "seeds": 1, "budgets": (0.5,)}
     env, folder = PruningEnv("autoencoder", budget=0.5, **OPTIONS), tmp_path / "ppo"
     venv = DummyVecEnv([EnvFactory(ENV_ID, {"budget": 0.5, **OPTIONS})])
@@ -329,7 +329,7 @@ def test_mistakes_in_names_and_budgets_are_found_before_anything_runs(tmp_path, 
     ],
 )
 def test_what_does_not_fit_the_environment_is_found_before_any_episode(tmp_path, monkeypatch, names, changes, message):
-    monkeypatch.setattr(PruningEnv, "step", lambda *args: pytest.fail("an episode was played"))
+    monkeypatch.setattr(PruningEnv, "step", lambda *args: pytest.fail("an episode was run"))
     with pytest.raises(ValueError, match=message):
         records_of(names, out=tmp_path / "run", **{**SETTING, **changes})
     assert not (tmp_path / "run").exists()

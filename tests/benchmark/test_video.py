@@ -1,4 +1,4 @@
-"""The video is of the episode that the competition would play: references, seeds and states included."""
+"""A video shows the episode that a benchmark would run: references, seeds and states included."""
 
 import gymnasium as gym
 import numpy as np

@@ -1,11 +1,10 @@
-"""Small environments whose dense networks train in a blink."""
+"""Small environments whose dense networks train in a moment."""
 
 import gymnasium as gym
 import pytest
+from small_envs import QUICK
 
 import prune_env  # noqa: F401
-
-QUICK = {"dense_steps": 120, "learning_rate": 0.005, "steps_per_round": 2, "latent_dim": 4, "batch_size": 32}
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prune_env.studies.importance_shift.rank_shift import merge_twins, shift_statistics, shifting_claim
+from prune_env.studies.importance_shift.rank_shift import merge_q_networks, shift_statistics, shifting_claim
 
 NAMES = ["encoder.0", "q1.0", "q2.0", "pi.0", "reward.0"]
 
@@ -13,10 +13,10 @@ def claim(of_seed):
     return shifting_claim("a test", {name: [[f[name] for f in found]] for name in found[0]})
 
 
-def test_twins_count_once():
+def test_the_two_q_networks_count_once():
     values = np.array([[1.0, 2.0, 4.0, 7.0, 9.0]])
-    assert merge_twins(NAMES, values).tolist() == [[1.0, 3.0, 7.0, 9.0]]
-    assert merge_twins(["q1.0", "q1.3", "q2.0", "q2.3"], np.array([[1.0, 2, 3, 4]])).tolist() == [[2, 3]]
+    assert merge_q_networks(NAMES, values).tolist() == [[1.0, 3.0, 7.0, 9.0]]
+    assert merge_q_networks(["q1.0", "q1.3", "q2.0", "q2.3"], np.array([[1.0, 2, 3, 4]])).tolist() == [[2, 3]]
 
 
 def test_statistics_of_a_known_change():

@@ -31,7 +31,7 @@ from prune_env.studies.core import (
     unanimous,
 )
 from prune_env.studies.importance_shift.networks import Network, autoencoders, controllers, trajectory_jobs
-from prune_env.studies.importance_shift.rank_shift import WINDOW, merge_twins, shift_statistics, shifting_claim
+from prune_env.studies.importance_shift.rank_shift import WINDOW, merge_q_networks, shift_statistics, shifting_claim
 from prune_env.studies.importance_shift.ranks import (
     HOLD,
     WARM_UP,
@@ -181,7 +181,7 @@ def _statistics(network: Network, rows: Rows, measure: str) -> Rows:
     target, setting, seed = network_of(rows[0])
     common: Row = {"target": target, "setting": setting, "size": network.size, "seed": seed, "measure": measure}
     result: Rows = [{"statistic": name, **common, "value": value} for name, value in statistics.items()]
-    merged = merge_twins(groups, values)
+    merged = merge_q_networks(groups, values)
     result += [
         {"statistic": "lagged tau", **common, "value": lagged_tau(merged, lag), "lag": lag}
         for lag in LAGS

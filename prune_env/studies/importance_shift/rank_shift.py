@@ -17,7 +17,7 @@ STATIC = 0.9
 """A tau above this leaves fewer than one pair of groups in twenty in another order."""
 WINDOW = 20
 """Importance "at" a time is the mean over this fraction of the epochs."""
-_TWINS = ("q1.", "q2.")
+_Q_NETWORKS = ("q1.", "q2.")
 
 Strata = Sequence[Sequence[float]]
 
@@ -33,7 +33,7 @@ def shift_statistics(groups: Sequence[str], values: Array) -> dict[str, float]:
         "tau" between the first window of epochs and the last; "neighbouring tau", the mean between each window and the
         next, which noise alone would give; "crossovers" per pair of groups and hundred epochs.
     """
-    merged = after_warm_up(merge_twins(groups, np.log(values)))
+    merged = after_warm_up(merge_q_networks(groups, np.log(values)))
     width = max(1, len(merged) // WINDOW)
     windows = merged[: len(merged) // width * width].reshape(-1, width, merged.shape[1]).mean(axis=1)
     pairs = merged.shape[1] * (merged.shape[1] - 1) / 2
@@ -44,11 +44,11 @@ def shift_statistics(groups: Sequence[str], values: Array) -> dict[str, float]:
     }
 
 
-def merge_twins(groups: Sequence[str], values: Array) -> Array:
+def merge_q_networks(groups: Sequence[str], values: Array) -> Array:
     """Values [E, G] with the mean of each pair of groups of the two Q-networks in place of both."""
     columns: dict[str, list[int]] = {}
     for i, name in enumerate(groups):
-        twin = next((name.removeprefix(prefix) for prefix in _TWINS if name.startswith(prefix)), None)
+        twin = next((name.removeprefix(prefix) for prefix in _Q_NETWORKS if name.startswith(prefix)), None)
         columns.setdefault(name if twin is None else f"q.{twin}", []).append(i)
     return np.stack([values[:, found].mean(axis=1) for found in columns.values()], axis=1)
 
