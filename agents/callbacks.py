@@ -82,9 +82,13 @@ class Checkpoints(BaseCallback):
     def __init__(self, save: Callable[[], None], every: int):
         super().__init__()
         self._save, self._every = save, every
+        self._learned: int | None = None  # steps learned from, while a rollout is collected
 
     def _on_training_start(self) -> None:
         self._saved_at = self.num_timesteps
+
+    def _on_rollout_start(self) -> None:
+        self._learned = self.num_timesteps
 
     def _on_step(self) -> bool:
         return True
@@ -93,6 +97,16 @@ class Checkpoints(BaseCallback):
         if self.num_timesteps - self._saved_at >= self._every:
             self._save()
             self._saved_at = self.num_timesteps
+        self._learned = None
+
+    def save_interrupted(self) -> None:
+        """Save an agent whose training was interrupted, without the rollout that it has not learned from.
+
+        In the middle of an update nothing is saved: the last checkpoint stays.
+        """
+        if self._learned is not None:
+            self.model.num_timesteps = self._learned
+            self._save()
 
 
 class SameEpisodes(EvalCallback):

@@ -26,10 +26,13 @@ from prune_env.agents.saved import read_description, restore_normaliser, save_ag
 from prune_env.agents.settings import algorithm, load_hyperparams, parse_schedule, policy_class
 from prune_env.dense.pool import prepare
 from prune_env.envs import PruningEnv
-from prune_env.parallel import cores, single_threaded
+from prune_env.parallel import cores, interrupts_blocked, single_threaded
 from prune_env.storage import DamagedFileError, canonical_json, expanded, read_sealed, write_sealed
+from prune_env.validation import Range, check_value
 
 _CALIBRATION_RESETS = 256  # observations of dense networks by which a GroupPolicy standardises its columns
+ENV_OPTIONS: Mapping[str, Any] = {"pool": 16, "rounds": 1, "budget": [0.3, 0.9]}
+"""What an agent is trained on unless arguments of the environment say otherwise; the same on the command line."""
 _log = logging.getLogger(__name__)
 
 
@@ -68,7 +71,7 @@ def train_agent(
         algo: Name of an algorithm, see `prune_env.agents.ALGORITHMS`.
         env_id: Id of the environment.
         out: Folder of the run: model, learning curve (`evaluations.npz`) and TensorBoard logs.
-        env_options: Arguments of the environment.
+        env_options: Arguments of the environment, besides `ENV_OPTIONS`.
         timesteps: Rounds in all environments together; by default the hyperparameters' `n_timesteps`.
         n_envs: Number of environments, each in its own process if there are several; by default the hyperparameters'.
         seed: Seed of the agent and of the environments.
@@ -81,12 +84,16 @@ def train_agent(
     Raises:
         ValueError: If a name is unknown, or `out` holds a run with another configuration.
     """
+    for name, value in {"timesteps": timesteps, "n_envs": n_envs, "eval_every": eval_every}.items():
+        if value is not None:
+            check_value(name, value, int, Range(1))
+    check_value("seed", seed, int, Range(0))
     algorithm(algo)  # an unknown name raises here, before anything is written
     out = expanded(out)
     settings = load_hyperparams(algo, env_id) | dict(hyperparams or {})
     n_envs = n_envs or settings.get("n_envs", 1)
     timesteps = timesteps or settings.get("n_timesteps", 10_000)
-    options = dict(env_options or {})
+    options = {**ENV_OPTIONS, **(env_options or {})}
     described = {
         "algorithm": algo,
         "env": env_id,
@@ -118,15 +125,20 @@ def train_agent(
             save_agent(out, model, single, normaliser, made_by)
 
         left, every = timesteps - model.num_timesteps, max(eval_every // n_envs, 1)
+        checkpoints = Checkpoints(save, eval_every)
         callbacks = [
             PruningScalars(single.group_names),
             evaluation(eval_venv, out, every, eval_episodes, seed + 1, since=model.num_timesteps),
-            Checkpoints(save, eval_every),
+            checkpoints,
         ]
         if progress:
             callbacks.append(ProgressBar(timesteps, f"{algo} on {env_id}"))
         if left > 0:
-            model.learn(left, callback=CallbackList(callbacks), tb_log_name=algo, reset_num_timesteps=False)
+            try:
+                model.learn(left, callback=CallbackList(callbacks), tb_log_name=algo, reset_num_timesteps=False)
+            except KeyboardInterrupt:
+                checkpoints.save_interrupted()
+                raise
         save()
     return out / "model.zip"
 
@@ -147,8 +159,27 @@ def _refuse_other(out: Path, config: dict[str, Any]) -> None:
         held = {name: value for name, value in made_by.items() if name in config}
     if held is not None and held != config:
         raise ValueError(
-            f"{out} holds a run with another configuration ({path}); choose another folder, or delete it to start anew"
+            f"{out} holds a run with another configuration ({path}): {_difference(held, config)}; choose another "
+            "folder, or delete it to start anew"
         )
+
+
+def _difference(held: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """What another configuration says where it differs, with the parts of `env_options` and `hyperparams` by name."""
+    flat = [
+        {
+            part if name == part else f"{name}.{part}": value
+            for name, group in settings.items()
+            for part, value in (group.items() if isinstance(group, dict) else [(name, group)])
+        }
+        for settings in (held, config)
+    ]
+    missing = "nothing"
+    return ", ".join(
+        f"{name} is {flat[0].get(name, missing)} there, {flat[1].get(name, missing)} here"
+        for name in dict.fromkeys([*flat[0], *flat[1]])
+        if flat[0].get(name, missing) != flat[1].get(name, missing)
+    )
 
 
 def _seconds_so_far(out: Path) -> float:
@@ -158,7 +189,12 @@ def _seconds_so_far(out: Path) -> float:
 
 
 def _vectorised(make: EnvFactory, n_envs: int, seed: int, normalise: bool, training: bool = True) -> VecEnv:
-    venv: VecEnv = DummyVecEnv([make]) if n_envs == 1 else SubprocVecEnv([make] * n_envs, start_method="spawn")
+    venv: VecEnv
+    if n_envs == 1:
+        venv = DummyVecEnv([make])
+    else:
+        with interrupts_blocked():
+            venv = SubprocVecEnv([make] * n_envs, start_method="spawn")
     venv.seed(seed)
     venv = VecMonitor(venv)
     return VecNormalize(venv, training=training, norm_reward=False) if normalise else venv

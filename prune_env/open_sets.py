@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -103,5 +105,29 @@ def split_options(text: str) -> tuple[str, dict[str, Any]]:
         key = key.strip()
         if not found or not key.isidentifier() or key in options:
             raise ValueError(f"options are written NAME:KEY=VALUE,KEY=VALUE, each key once; got {text!r}")
-        options[key] = yaml.safe_load(value)
+        options[key] = parse_value(key, value)
     return name, options
+
+
+def parse_value(name: str, text: str) -> Any:
+    """The value of an option as in YAML, where 1e-3 is a number, too.
+
+    Raises:
+        ValueError: If it is not YAML, or nothing that JSON knows, such as a date.
+    """
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = str(error).partition("\n")[0]
+        raise ValueError(f"the value of {name} is not YAML ({where}): {text!r}; quote what is a word") from error
+    if isinstance(value, str) and value == text:
+        with suppress(ValueError):
+            return float(value) if re.fullmatch(r"[-+.\deE]+", value) else value
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the value of {name} must be numbers, words, true, false, null, or lists and dicts of them; {text!r} is "
+            f"{type(value).__name__} {value}; quote what is a word"
+        ) from error
+    return value

@@ -1,18 +1,27 @@
 """The command line, run in this process: what it prints, what it writes, and what it says of mistakes."""
 
+import inspect
 import json
 import re
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from prune_env import cli
+from prune_env import __version__, cli
 from prune_env.agents.saved import read_description
+from prune_env.agents.train import ENV_OPTIONS as TRAIN_OPTIONS
+from prune_env.agents.train import train_agent
+from prune_env.benchmark import compare
+from prune_env.cli import listing, shared
+from prune_env.envs import SCHEDULES
 
+cli_bench, cli_train = (import_module(f"prune_env.cli.{name}") for name in ("bench", "train"))
+ENV_OPTIONS = import_module("prune_env.benchmark.compare").ENV_OPTIONS
 COMMANDS = ("list", "groups", "pretrain", "train", "eval", "bench", "report", "video", "demo", "reproduce")
 NETWORK = ["hidden_layers=1", "learning_rate=0.01", "dense_steps=60", "steps_per_round=2"]
 CONTEST = ["--budgets", "0.5", "--networks", "2", "--jobs", "1", "-s", *NETWORK]
@@ -96,8 +105,46 @@ def test_list_names_everything_there_is(run):
         assert name in flat(out)
 
 
+def test_version(run):
+    assert run("--version") == (0, f"prune-env {__version__}\n", "")
+
+
+@pytest.mark.parametrize("name", listing.SETS)
+def test_list_of_one_set_has_a_line_for_every_entry(run, name):
+    status, out, _ = run("list", name)
+    assert status == 0
+    lines = listing._lines(name, listing.SETS[name]())
+    assert {title.partition(":")[0] for title, _ in lines} == set(listing.SETS[name]())
+    assert all(line for _, line in lines) and all(flat(line).split()[0] in flat(out) for _, line in lines)
+
+
+def test_list_shows_the_options_of_policies(run):
+    assert "random-search:evaluations=48" in flat(run("list", "policies")[1])
+    assert "floor:retained=0.9" in flat(run("list", "objectives")[1])
+
+
+def test_list_shows_what_users_register(run, monkeypatch):
+    monkeypatch.setitem(SCHEDULES, "late", lambda progress, budget: 1.0)
+    assert "late" in flat(run("list")[1]) and "late" in flat(run("list", "schedules")[1])
+
+
+def test_the_command_line_and_python_have_the_same_defaults():
+    command, function = (inspect.signature(f).parameters for f in (cli_bench.bench, compare))
+    for name in ("env", "budgets", "networks", "seeds"):
+        assert command[name].default == function[name].default
+    assert str(command["out"].default) == function["out"].default
+    assert {"rounds": command["rounds"].default} == ENV_OPTIONS
+    trains = inspect.signature(cli_train.train).parameters
+    assert {name: trains[name].default for name in ("pool", "rounds")} | {"budget": list(trains["budget"].default)} == (
+        TRAIN_OPTIONS
+    )
+    assert {name: trains[name].default for name in ("timesteps", "n_envs", "seed")} == {
+        name: inspect.signature(train_agent).parameters[name].default for name in ("timesteps", "n_envs", "seed")
+    }
+
+
 def test_groups_shows_what_is_removed_together_and_what_is_locked(run, monkeypatch):
-    monkeypatch.setattr("prune_env.cli._console", Console(width=160))
+    monkeypatch.setattr("prune_env.cli.groups.console", Console(width=160))
     status, out, _ = run("groups", "autoencoder", "-s", "latent_dim=4", "hidden_layers=1")
     assert status == 0
     lines = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
@@ -120,10 +167,11 @@ def test_options_are_kept_whether_given_together_or_apart(run):
         ([["budget=[0.3, 0.7]", "x=null", "y=true"]], {"budget": [0.3, 0.7], "x": None, "y": True}),
         ([["formula=a=b"]], {"formula": "a=b"}),
         ([["a=1"], ["a=2"]], {"a": 2}),
+        ([["rate=1e-3", "name=e", "day='2020-01-01'"]], {"rate": 0.001, "name": "e", "day": "2020-01-01"}),
     ],
 )
 def test_values_are_read_as_yaml(options, parsed):
-    assert cli._parse(options) == parsed
+    assert shared.parse_options(options) == parsed
 
 
 @pytest.mark.parametrize("option", ["latent_dim", "=3", "2x=3", "a b=3"])
@@ -190,13 +238,32 @@ def test_bench_lets_policies_compete_and_report_needs_only_its_files(trained, ru
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["list", "policy"], "unknown set 'policy'; did you mean 'policies'?"),
+        (["groups", "autoencoder", "-s", "latent_dim=[1"], "the value of latent_dim is not YAML"),
+        (["groups", "autoencoder", "-s", "latent_dim=2020-01-01"], "'2020-01-01' is date 2020-01-01"),
+        (["groups", "autoencoder", "-s", "latent_dim=.nan"], "the value of latent_dim must be numbers, words"),
+        (["train", "ppo", "--timesteps", "0"], "--timesteps must be a whole number in [1, inf), got 0"),
+        (["train", "ppo", "--timesteps", "-5"], "--timesteps must be a whole number in [1, inf), got -5"),
+        (["train", "ppo", "--n-envs", "0"], "--n-envs must be a whole number in [1, inf), got 0"),
+        (["train", "ppo", "--pool", "0"], "--pool must be a whole number in [1, inf), got 0"),
+        (["train", "ppo", "--device", "abacus"], "device 'abacus' cannot be used here"),
+        (["pretrain", "simple", "--pool", "0"], "--pool must be a whole number in [1, inf), got 0"),
+        (["pretrain", "simple", "--seeds", "1", "-1"], "--seeds must be a whole number in [0, inf), got -1"),
+        (["pretrain", "simple", "--jobs", "0", "--pool", "1"], "--jobs must be a whole number in [1, inf), got 0"),
+        (["pretrain", "simple", "--engine", "slurm://x:1"], "unknown engine 'slurm'"),
+        (["bench", "--engine", "dask://x"], 'an engine is "local" or "dask://HOST:PORT"'),
+        (["bench", "--networks", "0"], "--networks must be a whole number in [1, inf), got 0"),
+        (["bench", "--env", "foo bar"], "unknown environment 'foo bar'"),
+        (["bench", "--env", "CartPole-v1"], "CartPole-v1 is no pruning environment (known: PruneEnv/Autoencoder-v0"),
+        (["demo", "--timesteps", "0"], "--timesteps must be a whole number in [1, inf), got 0"),
+        (["reproduce", "table1", "--jobs", "-1"], "--jobs must be a whole number in [1, inf), got -1"),
         (["groups", "autoencodr"], "unknown target 'autoencodr'; did you mean 'autoencoder'? (known: autoencoder"),
         (["groups", "autoencoder", "-s", "latent=3"], "unknown option 'latent'; did you mean 'latent_dim'?"),
         (["groups", "autoencoder", "-s", "data=cifar"], "unknown data 'cifar'; known data: digits, mnist"),
         (["train", "reinforce"], "unknown algorithm 'reinforce'; known algorithms: ppo"),
-        (["train", "ppo", "--env", "PruneEnv/Autoencodr-v0"], "Autoencodr"),
+        (["train", "ppo", "--env", "PruneEnv/Autoencodr-v0"], "did you mean 'PruneEnv/Autoencoder-v0'?"),
         (["train", "ppo", "--budget", "1.5", "--n-envs", "1"], "a budget is a sparsity in (0, 1)"),
-        (["train", "ppo", "--rounds", "0"], "rounds must be a whole number in [1, inf), got 0"),
+        (["train", "ppo", "--rounds", "0"], "--rounds must be a whole number in [1, inf), got 0"),
         (["bench", "--policies", "fischer"], "unknown policy 'fischer'; did you mean 'fisher'? (known: bayes"),
         (["bench", "--policies", "uniform", "--env", "Autoencoder-v0"], "Autoencoder"),
         (["bench", "--policies", "uniform", "--budgets", "0.5", "1.5"], "a budget is a sparsity in (0, 1); got 1.5"),
@@ -224,11 +291,35 @@ def test_a_command_line_that_cannot_be_read_is_status_2(run, arguments):
     assert status == 2 and "Traceback" not in out + err and "prune-env" in out + err
 
 
+def test_a_wrong_environment_is_named_before_the_folder_of_another_run(trained, run):
+    status, _, err = run("train", "ppo", "--out", trained, "--env", "PruneEnv/Autoencodr-v0")
+    assert status == 2 and "did you mean 'PruneEnv/Autoencoder-v0'?" in err
+
+
+def test_what_is_wrong_with_the_program_itself_says_so_in_the_last_line(run, monkeypatch):
+    def broken(*args, **options):
+        raise KeyError("width")
+
+    monkeypatch.setattr("prune_env.cli.groups.make_target", broken)
+    status, _, err = run("groups", "autoencoder")
+    assert status == 1 and "Traceback" in err
+    assert err.splitlines()[-1].startswith("prune-env: internal error (KeyError: 'width'); please report it: https://")
+
+
+def test_bench_with_failures_says_so_and_has_status_1(run):
+    arguments = ["--budgets", "0.5", "0.99999", "--networks", 1, "--jobs", 1, "-s", *NETWORK]
+    status, out, _ = run("bench", "--policies", "uniform", "--out", "duel", *arguments)
+    assert status == 1 and "1 of 2 episodes failed" in flat(out) and "budget 0.99999 cannot be reached" in flat(out)
+    assert Path("duel/index.html").is_file()
+    status, out, _ = run("bench", "--policies", "uniform", "--out", "none", "--budgets", "0.99999", *arguments[3:])
+    assert status == 1 and "1 of 1 episodes failed" in flat(out)
+
+
 def test_an_interrupt_says_how_to_go_on(run, monkeypatch):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "make_target", interrupted)
+    monkeypatch.setattr("prune_env.cli.groups.make_target", interrupted)
     status, _, err = run("groups", "autoencoder")
     assert status == 130 and "run the same command again" in err
 

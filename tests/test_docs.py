@@ -47,6 +47,11 @@ SMALLER = {
         "networks=6": "networks=2",
         '{"rounds": 1}': '{"rounds": 1, "dense_steps": 300}',
     },
+    "cluster.md": {
+        "threads_per_worker=1": "threads_per_worker=1, processes=False, dashboard_address=None",
+        "budgets=(0.5,)": 'budgets=(0.5,), env_options={"dense_steps": 300, "steps_per_round": 2}',
+        "engine=Client(cluster))": "engine=(client := Client(cluster)))\nclient.close()\ncluster.close()",
+    },
     "extend.md": {"rounds=2, budget=0.5": "rounds=2, budget=0.5, dense_steps=300"},
     "own-measure.md": {"rounds=1, budget=0.5": "rounds=1, budget=0.5, dense_steps=300"},
     "own-policy.md": {

@@ -33,6 +33,8 @@ from prune_env.storage import canonical_json, config_hash, expanded
 
 BUDGETS = (0.3, 0.5, 0.7, 0.8, 0.9)
 """The sparsities at which policies are compared."""
+ENV_OPTIONS: Mapping[str, Any] = {"rounds": 1}
+"""What policies are compared on unless arguments of the environment say otherwise; the same on the command line."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def compare(
     budgets: Sequence[float] = BUDGETS,
     networks: int = 12,
     seeds: int = 1,
-    out: str | Path = "runs/compare",
+    out: str | Path = "runs/bench",
     split: str = "held_out",
     env_options: Mapping[str, Any] | None = None,
     jobs: int = 1,
@@ -102,7 +104,7 @@ def compare(
         seeds: Repetitions with other batches.
         out: Folder of the records.
         split: "held_out" for networks that no agent trained on, or "train".
-        env_options: Arguments of the environment, e.g. `{"rounds": 1}`.
+        env_options: Arguments of the environment, besides `ENV_OPTIONS`.
         jobs: Local processes; with more than one, call this under `if __name__ == "__main__":`.
         engine: Where jobs are run: "local", "dask://HOST:PORT", an executor, or a `distributed.Client`.
 
@@ -110,7 +112,7 @@ def compare(
         ValueError: If a policy, a budget or an argument of the environment is unknown or out of range, or the records
             of an earlier run are damaged; nothing has run by then.
     """
-    given = dict(env_options or {})
+    given = {**ENV_OPTIONS, **(env_options or {})}
     if taken := sorted({"pool", "split"} & set(given)):
         raise ValueError(f"{', '.join(taken)} cannot be set in env_options: say networks=... and split=... instead")
     options = canonical_json(given)

@@ -2,6 +2,7 @@
 
 from prune_env.parallel.call import Send, WorkerLostError
 from prune_env.parallel.engines import ENGINES, Engine, check_engine
+from prune_env.parallel.interrupts import interrupts_blocked
 from prune_env.parallel.mapping import map_unordered
 from prune_env.parallel.threads import cores, one_thread, single_threaded
 
@@ -12,6 +13,7 @@ __all__ = [
     "WorkerLostError",
     "check_engine",
     "cores",
+    "interrupts_blocked",
     "map_unordered",
     "one_thread",
     "single_threaded",

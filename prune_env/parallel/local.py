@@ -14,6 +14,7 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from prune_env.parallel.call import Call, Message, Reply, WorkerLostError, perform
+from prune_env.parallel.interrupts import interrupts_blocked
 from prune_env.parallel.threads import single_threaded
 
 
@@ -30,7 +31,8 @@ class LocalProcesses:
 
     def submit(self, call: Call, files: Sequence[Path]) -> Future[Reply]:
         """Give a job to the pool; its workers read the same files."""
-        return self._pool.submit(_work, call)
+        with interrupts_blocked():  # it may start a process
+            return self._pool.submit(_work, call)
 
     def received(self) -> Iterator[Message]:
         """Messages that have come since the last call."""

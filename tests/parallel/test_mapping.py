@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from prune_env.parallel import map_unordered, one_thread
+from prune_env.parallel import WorkerLostError, map_unordered, mapping, one_thread
 
 
 def double(x):
@@ -52,6 +52,65 @@ def test_a_signal_to_the_parent_ends_everything(tmp_path, sign):
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT], ids=["SIGINT"])
+def test_an_interrupt_of_the_whole_group_is_the_parents_business(tmp_path, sign):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import signal\nimport time\nfrom prune_env.parallel import map_unordered\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def work(x):\n    time.sleep(120)\n"
+        "if __name__ == '__main__':\n    try:\n        print('begun', flush=True)\n"
+        "        list(map_unordered(work, range(4), 2, 'test'))\n"
+        "    except KeyboardInterrupt:\n        raise SystemExit(7)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True
+    )
+    try:
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(1.0)  # workers have been started, and most likely still import
+        os.killpg(process.pid, sign)  # as a terminal does
+        assert process.wait(timeout=30) == 7
+        assert "Traceback" not in process.stderr.read()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+# ---------------------------------------------------------------------- messages
+def count(x, send):
+    for i in range(3):
+        send((x, i))
+    return x
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_messages_come_once_in_order_and_before_the_result(jobs):
+    heard, done = [], []
+    listen = lambda item, message: heard.append((item, message))  # noqa: E731
+    for result in map_unordered(count, range(4), jobs, "test", on_message=listen):
+        done.append(result)
+        assert [message for item, message in heard if item == result] == [(result, i) for i in range(3)]
+    assert sorted(done) == [0, 1, 2, 3] and len(heard) == 12
+
+
+def test_messages_of_a_job_that_is_run_again_are_not_heard_again():
+    heard = []
+    inbox = mapping._Inbox(["a", "b"], lambda item, content: heard.append((item, content)))
+    for job, number, content in [(0, 0, "x"), (1, 0, "y"), (0, 0, "x"), (0, 2, "too early"), (0, 1, "z"), (0, 2, "w")]:
+        inbox.take(job, number, content)
+    assert heard == [("a", "x"), ("b", "y"), ("a", "z"), ("a", "w")]
+
+
+def test_a_worker_that_is_killed_ends_in_a_sentence():
+    with pytest.raises(WorkerLostError, match="a worker process ended before its job was done"):
+        list(map_unordered(die, range(2), 2, "test"))
+
+
+def die(x):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 # ---------------------------------------------------------------------- threads
