@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -54,21 +58,30 @@ class ProgressBar(BaseCallback):
         super().__init__()
         self._total, self._description = total, description
         self._recent: list[float] = []
+        self._bar: tqdm | None = None
 
     def _on_training_start(self) -> None:
         self._bar = tqdm(total=self._total, initial=self.num_timesteps, desc=self._description, unit="cut")
 
     def _on_step(self) -> bool:
         self._recent += [info["reward_terms"]["retained"] for info in self.locals["infos"]]
-        self._bar.update(self.num_timesteps - self._bar.n)
+        if self._bar is not None:
+            self._bar.update(self.num_timesteps - self._bar.n)
         return True
 
     def _on_rollout_end(self) -> None:
-        self._bar.set_postfix_str(f"retained {np.mean(self._recent):.3f}")
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"retained {np.mean(self._recent):.3f}")
         self._recent.clear()
 
     def _on_training_end(self) -> None:
-        self._bar.close()
+        self.close()
+
+    def close(self) -> None:
+        """End the line of the bar, also after an interruption."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 class Checkpoints(BaseCallback):
@@ -82,13 +95,16 @@ class Checkpoints(BaseCallback):
     def __init__(self, save: Callable[[], None], every: int):
         super().__init__()
         self._save, self._every = save, every
-        self._learned: int | None = None  # steps learned from, while a rollout is collected
+        self._learned = 0  # steps whose rollouts the agent has learned from
+        self._updating = self._interrupted = False
 
     def _on_training_start(self) -> None:
         self._saved_at = self.num_timesteps
 
     def _on_rollout_start(self) -> None:
-        self._learned = self.num_timesteps
+        self._learned, self._updating = self.num_timesteps, False
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def _on_step(self) -> bool:
         return True
@@ -97,16 +113,34 @@ class Checkpoints(BaseCallback):
         if self.num_timesteps - self._saved_at >= self._every:
             self._save()
             self._saved_at = self.num_timesteps
-        self._learned = None
+        self._updating = True
 
-    def save_interrupted(self) -> None:
-        """Save an agent whose training was interrupted, without the rollout that it has not learned from.
+    @contextmanager
+    def saving_interruptions(self) -> Iterator[None]:
+        """Save an agent whose training is interrupted within, without the rollout that it has not learned from.
 
-        In the middle of an update nothing is saved: the last checkpoint stays.
+        Ctrl-C waits for the end of an update, half of which would be of no use; pressed again, it does not.
         """
-        if self._learned is not None:
-            self.model.num_timesteps = self._learned
-            self._save()
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._interrupted or not self._updating:
+                raise KeyboardInterrupt
+            self._interrupted = True
+
+        # A program that handles interrupts itself keeps its own way.
+        ours = current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if ours:
+            signal.signal(signal.SIGINT, handle)
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self._learned and not self._updating:
+                self.model.num_timesteps = self._learned
+                self._save()
+            raise
+        finally:
+            if ours:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class SameEpisodes(EvalCallback):

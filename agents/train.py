@@ -132,13 +132,12 @@ def train_agent(
             checkpoints,
         ]
         if progress:
-            callbacks.append(ProgressBar(timesteps, f"{algo} on {env_id}"))
+            bar = ProgressBar(timesteps, f"{algo} on {env_id}")
+            callbacks.append(bar)
+            open_environments.callback(bar.close)
         if left > 0:
-            try:
+            with checkpoints.saving_interruptions():
                 model.learn(left, callback=CallbackList(callbacks), tb_log_name=algo, reset_num_timesteps=False)
-            except KeyboardInterrupt:
-                checkpoints.save_interrupted()
-                raise
         save()
     return out / "model.zip"
 

@@ -19,6 +19,10 @@ from prune_env.dense import CheckpointSpec
 from prune_env.dense.pretrain import pretrain
 from prune_env.parallel import map_unordered
 from prune_env.storage import cache_folder
+from prune_env.studies.component_aware.job import WAYS, sparsity_sweep
+from prune_env.studies.core.harness import dense_networks
+from prune_env.studies.core.job_store import read_done, run_jobs
+from prune_env.studies.core.study import Job
 
 distributed = pytest.importorskip("distributed", reason="needs the extra 'cluster'")
 OPTIONS = {"hidden_layers": 1, "learning_rate": 0.01, "dense_steps": 60, "steps_per_round": 2}
@@ -142,6 +146,23 @@ def test_pretraining_writes_here_what_workers_make(cluster, tmp_path, monkeypatc
     for seed in (3, 4):
         files = {path.name.split(".")[-1] for path in (tmp_path / "out-1" / f"seed={seed}").iterdir()}
         assert {"safetensors", "json"} <= files and any((tmp_path / "out-1" / f"seed={seed}").glob("events.out*"))
+
+
+def test_jobs_of_a_study_make_the_same_rows(cluster, tmp_path, monkeypatch):
+    network = {"target": "autoencoder", "latent_dim": 4, **OPTIONS}
+    steps = network.pop("steps_per_round")
+    arguments = {"name": "digits", "network": network, "seed": 1, "policy": "fisher", "sparsities": [0.5]}
+    found = []
+    for engine in ("local", cluster.engine):
+        monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / f"cache-{len(found)}"))
+        study_jobs = [
+            Job(sparsity_sweep, {**arguments, "way": way, "steps": steps}, networks=dense_networks(network, 1))
+            for way in WAYS
+        ]
+        found.append({key: done.rows for key, done in run_jobs(study_jobs, 1, engine)})
+        assert all(read_done(job).rows == found[-1][job.key] for job in study_jobs)
+    assert found[0] == found[1] and all(found[0].values())
+    assert len(list((tmp_path / "cache-1" / "checkpoints").glob("*.safetensors"))) == 2
 
 
 # ---------------------------------------------------------------------- what goes wrong
