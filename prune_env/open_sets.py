@@ -44,7 +44,8 @@ def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
     known = list(known)
     close = get_close_matches(str(name), known, n=1)
     meant = f"; did you mean {close[0]!r}?" if close else ""
-    reason = f"; the worker does not know it: {UNREACHABLE[kind, name]}" if (kind, name) in UNREACHABLE else meant
+    lost = UNREACHABLE.get((kind, str(name)))
+    reason = f"; the worker does not know it: {lost}" if lost else meant
     return f"unknown {kind} {name!r}{reason} (known: {', '.join(known) or 'none: is the package installed?'})"
 
 

@@ -66,7 +66,7 @@ def check_value(name: str, value: Any, kind: Any, allowed: Range | tuple[str, ..
     fits, numbers, called = _KINDS[kind]
     if isinstance(allowed, tuple):
         called = " or ".join(map(repr, allowed))
-        right = value in allowed
+        right = isinstance(value, str) and value in allowed
     else:
         right = fits(value) and (allowed is None or all(number in allowed for number in numbers(value)))
         if allowed:
@@ -94,7 +94,8 @@ def check_device(device: Any) -> None:
         ValueError: If torch does not know the device, or this machine does not have it.
     """
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError, ImportError) as error:
+        if torch.empty(0, device=device).device.type == "meta":
+            raise ValueError("it holds no numbers")
+    except (RuntimeError, AssertionError, TypeError, ValueError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"device {device!r} cannot be used here ({reason}); 'cpu' always can") from error

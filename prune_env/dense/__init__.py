@@ -10,9 +10,10 @@ from prune_env.dense.checkpoints import (
     training_history,
 )
 from prune_env.dense.loop import DenseTrainingError, Evaluation
-from prune_env.dense.pool import Network, Pool
+from prune_env.dense.pool import HELD_OUT_SEEDS, Network, Pool
 
 __all__ = [
+    "HELD_OUT_SEEDS",
     "CheckpointSpec",
     "DenseTrainingError",
     "Evaluation",

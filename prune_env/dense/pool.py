@@ -18,7 +18,8 @@ from prune_env.isolation import isolated
 from prune_env.parallel import Engine
 from prune_env.targets import PoolSplit, Split, make_target
 
-_HELD_OUT_SEEDS = 10_000  # far from any seed that training uses
+HELD_OUT_SEEDS = 10_000
+"""The first seed of held-out networks: a training pool's are below."""
 _MARGIN = 1e-12
 
 
@@ -79,7 +80,7 @@ class Network:
         if split not in self._scale:
             target = self.train_state.target
             floor, dense = target.floor(split), target.score(self.train_state.model, split)
-            if not dense - floor > _MARGIN:
+            if not (np.isfinite(floor) and np.isfinite(dense) and dense - floor > _MARGIN):
                 raise DenseTrainingError(
                     f"the dense network {self.label!r} scores {dense:.4g} on {split}, no better than the floor "
                     f"{floor:.4g}: train it longer (dense_steps) before pruning it"
@@ -119,7 +120,7 @@ class Pool:
             variants = make_target(self.target, **self.options).variants(self.split)
             varied = [{k: v for k, v in variant.items() if k not in self.options} for variant in variants]
             variants = [v for i, v in enumerate(varied) if v not in varied[:i]]
-        first = _HELD_OUT_SEEDS if self.split == "held_out" else 0
+        first = HELD_OUT_SEEDS if self.split == "held_out" else 0
         result = []
         for i in range(self.size):
             variant = variants[i % len(variants)]

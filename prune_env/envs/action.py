@@ -22,7 +22,10 @@ def validate_action(action: np.ndarray, groups: int, max_ratio: float) -> np.nda
     Raises:
         ValueError: If it has the wrong shape, is not finite, or leaves [0, max_ratio].
     """
-    action = np.asarray(action, dtype=np.float64)
+    given = np.asarray(action)
+    if given.dtype.kind not in "iuf":
+        raise ValueError(f"the action must be an array of numbers; got {action!r}")
+    action = given.astype(np.float64)
     if action.shape != (groups,):
         raise ValueError(
             f"the action must have shape ({groups},), one pruning ratio for each group; got {action.shape}"

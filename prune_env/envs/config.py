@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from prune_env.dense import HELD_OUT_SEEDS
 from prune_env.envs.costs import COSTS
-from prune_env.envs.objectives import OBJECTIVES, make_objective, untouched_terms
+from prune_env.envs.objectives import OBJECTIVES, check_potential, make_objective, untouched_terms
 from prune_env.envs.observation import BAYES_COLUMNS, Column, columns_of
 from prune_env.envs.schedules import SCHEDULES
 from prune_env.importance import CRITERIA, MEASURES, PAPER_MEASURES, ImportanceConfig, RegularizerConfig
 from prune_env.open_sets import UnknownOptionError, find
 from prune_env.repair import REPAIRS
-from prune_env.targets import PoolSplit, make_target
+from prune_env.targets import PoolSplit, Target, make_target
 from prune_env.validation import Range, check_device, check_value
 
 Budget = float | Sequence[float] | None
@@ -50,7 +51,8 @@ class PruningConfig:
         component_weights: How much more than others a component matters, by name; with weight 2 a group loses channels
             half as fast: the share kept is (1 - ratio)^(1/2). A coupling group has its components' largest weight.
         min_channels: Channels that every group keeps.
-        round_to: Widths become multiples of this where they shrink.
+        round_to: Widths that shrink are multiples of this, at least one multiple; a group that is narrower keeps its
+            width, and one whose width is no multiple keeps it or shrinks to one.
         pool: Number of dense networks that episodes start from.
         split: "train" or "held_out".
         scope: `ImportanceConfig.scope`: importance is measured on "root" layers, or on every slice of a "group".
@@ -107,9 +109,10 @@ class PruningConfig:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "min_channels", "round_to", "pool"):
-            check_value(name, getattr(self, name), int, Range(1))
-        check_value("steps_per_round", self.steps_per_round, int, Range(0))
+        for name in ("rounds", "min_channels", "round_to"):
+            check_value(name, getattr(self, name), int, Range(1, _MOST))
+        check_value("pool", self.pool, int, Range(1, HELD_OUT_SEEDS, "[]"))
+        check_value("steps_per_round", self.steps_per_round, int, Range(0, _MOST))
         check_value("max_ratio", self.max_ratio, float, Range(0, 1, "()"))
         check_value("learning_rate_factor", self.learning_rate_factor, float, Range(0))
         check_value("stop_on_collapse", self.stop_on_collapse, bool)
@@ -118,20 +121,23 @@ class PruningConfig:
         _ = self.importance, self.regularizer  # they check their own ranges
         check_device(self.device)
         for kind, known in _NAMES.items():
-            if (name := getattr(self, kind)) is not None:
+            if (name := getattr(self, kind)) is not None or kind not in _DEFAULT_BY_NONE:
                 find(kind, name, known)
-        for name in ("target_options", "component_weights", "objective_options"):
-            given = getattr(self, name)
-            if given is not None and not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):
-                raise ValueError(f"{name} must be a dict with names as keys, got {given!r}")
+        _check_mapping("target_options", self.target_options)
+        for name in ("component_weights", "objective_options"):
+            if getattr(self, name) is not None:
+                _check_mapping(name, getattr(self, name))
         for name, weight in (self.component_weights or {}).items():
             check_value(f"component_weights[{name!r}]", weight, float, Range(0, ends="()"))
-        if isinstance(self.protect, str) or not all(isinstance(name, str) for name in self.protect):
-            raise ValueError(f"protect must be a sequence of names, got {self.protect!r}")
+        _check_strings("protect", self.protect)
+        if not isinstance(self.observation, str):
+            _check_strings("observation", self.observation)
         budgets_of(self.budget)
         if self.objective == "budget" and self.budget is None:
             raise ValueError("objective 'budget' needs a budget, e.g. budget=0.7")
-        make_objective(self.objective_name, self.objective_options)(untouched_terms(COSTS, self.budget_unit))
+        untouched = untouched_terms(COSTS, self.budget_unit)
+        potential = make_objective(self.objective_name, self.objective_options)
+        check_potential(potential(untouched), self.objective_name, untouched)
         _ = self.columns
 
     @property
@@ -152,9 +158,12 @@ class PruningConfig:
     @property
     def regularizer(self) -> RegularizerConfig:
         """The cosine-L1 term."""
-        return RegularizerConfig(
-            self.l1, self.l1_base, self.l1_low, self.l1_high, self.l1_period, self.lambda_weight, self.lambda_ramp
-        )
+        try:
+            return RegularizerConfig(
+                self.l1, self.l1_base, self.l1_low, self.l1_high, self.l1_period, self.lambda_weight, self.lambda_ramp
+            )
+        except ValueError as error:
+            raise ValueError(f"l1, l1_base, l1_low, l1_high, l1_period, lambda_weight, lambda_ramp: {error}") from error
 
     @property
     def objective_name(self) -> str:
@@ -162,6 +171,19 @@ class PruningConfig:
         return self.objective or ("area" if self.budget is None else "budget")
 
 
+def _check_mapping(name: str, given: Any) -> None:
+    if not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):
+        raise ValueError(f"{name} must be a dict with names as keys, got {given!r}")
+
+
+def _check_strings(name: str, values: Any) -> None:
+    sequence = isinstance(values, Sequence) and not isinstance(values, (str, bytes))
+    if not sequence or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{name} must be a sequence of names, got {values!r}")
+
+
+_MOST = 2**31
+_DEFAULT_BY_NONE = ("objective", "repair")
 _NAMES: dict[str, Mapping[str, Any]] = {
     "schedule": SCHEDULES,
     "budget_unit": COSTS,
@@ -194,17 +216,28 @@ def make_config(config: PruningConfig | str | None, arguments: Mapping[str, Any]
     base = config if isinstance(config, PruningConfig) else None
     if base is None and "target" not in given:
         raise TypeError("PruningEnv needs a target, e.g. PruningEnv(target='autoencoder')")
-    stored = {**(base.target_options if base else {}), **(given.get("target_options") or {}), **options}
+    _check_mapping("target_options", given.get("target_options", {}))
+    stored = {**(base.target_options if base else {}), **given.get("target_options", {}), **options}
     given["target_options"] = stored
     made = replace(base, **given) if base else PruningConfig(**given)
     try:
-        make_target(made.target, **stored)
+        check_names(made, make_target(made.target, **stored))
     except UnknownOptionError as error:
         if error.name in options:
             owner = f"PruningEnv and its target {made.target!r}"
             raise UnknownOptionError.of(owner, error.name, [*FIELDS, *error.known]) from None
         raise
     return made
+
+
+def check_names(config: PruningConfig, target: Target) -> None:
+    """Whether names of components are those of the target.
+
+    Raises:
+        ValueError: If one is not; the components are listed.
+    """
+    for name in config.component_weights or {}:
+        find("component in component_weights", name, dict.fromkeys(target.components))
 
 
 def budgets_of(budget: Budget) -> np.ndarray | None:
@@ -217,10 +250,13 @@ def budgets_of(budget: Budget) -> np.ndarray | None:
         return None
     wrong = f"a budget is a sparsity in (0, 1), a pair (low, high) or a sequence of them; got {budget!r}"
     try:
-        values = np.atleast_1d(np.asarray(budget, dtype=np.float64))
+        values = np.atleast_1d(np.asarray(budget))
     except (TypeError, ValueError):
         raise ValueError(wrong) from None
-    if isinstance(budget, bool) or values.ndim != 1 or not len(values) or not ((values > 0) & (values < 1)).all():
+    if values.dtype.kind not in "iuf":
+        raise ValueError(wrong)
+    values = values.astype(np.float64)
+    if values.ndim != 1 or not len(values) or not ((values > 0) & (values < 1)).all():
         raise ValueError(wrong)
     if len(values) == 2 and values[0] > values[1]:
         raise ValueError(f"a budget range goes from low to high; got {budget!r}")

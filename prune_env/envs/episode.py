@@ -16,16 +16,19 @@ import torch
 
 from prune_env.dense import Network
 from prune_env.envs.action import choose_channels, least_widths, project, widths_after
+from prune_env.envs.batches import Batches
 from prune_env.envs.config import PruningConfig
 from prune_env.envs.costs import COSTS
 from prune_env.envs.objectives import Terms
 from prune_env.envs.schedules import SCHEDULES
 from prune_env.importance import CRITERIA, ImportanceTracker
-from prune_env.isolation import isolated
+from prune_env.isolation import isolated, own_random_state
 from prune_env.repair import REPAIRS
 from prune_env.targets import Split
 from prune_env.training import train
+from prune_env.validation import Range, check_value
 
+_POSITIVE = Range(0, ends="()")
 COLLAPSED = -1.0
 """Retained score of a network whose loss or score is not finite; also the least retained score there is."""
 
@@ -43,7 +46,7 @@ class Episode:
     """One dense network on its way to a smaller one.
 
     Args:
-        network: A restored, dense network.
+        network: It is made dense.
         config: Of this episode.
         budget: Sparsity to end at, or None.
         generator: Draws batches, and channels for the random criterion.
@@ -69,23 +72,30 @@ class Episode:
         self.trial_cuts = 0
         self.finite = True
         self.generator = generator
-        self._batches = network.train_state.target.batches(generator)
+        self._batches = Batches(network.train_state.target, generator)
+        self._guarded = False
         self._schedule = SCHEDULES[config.schedule]
         self._criterion = CRITERIA[config.criterion]
         self._repair = REPAIRS[config.repair or network.train_state.target.repair]
-        network.train_state.tracker.track((*config.measures, *self._criterion.measures))
         self._costs = {name: make(network) for name, make in COSTS.items()}
         self._dense_costs = {name: float(cost(network.grouping.widths)) for name, cost in self._costs.items()}
         self._weights = _group_weights(network, config.component_weights or {})
+        if budget is not None:
+            self._check_budget(budget)
+        network.restore()  # from here on nothing raises: an episode that cannot begin leaves the running one alone
+        network.train_state.tracker.track((*config.measures, *self._criterion.measures))
         self.executed_ratio = np.zeros(len(self.widths))
         self.terms = self._terms(1.0)
-        if budget is not None:
-            deepest = 1.0 - float(self.cost_of(self.least_widths)) / self._dense_cost
-            if deepest < budget:
-                raise ValueError(
-                    f"budget {budget} cannot be reached: with {config.min_channels} channel(s) in every group the "
-                    f"sparsity of {network.label!r} is {deepest:.4f}"
-                )
+
+    def _check_budget(self, budget: float) -> None:
+        deepest = 1.0 - float(self.cost_of(self._least_of(self.network.grouping.widths))) / self._dense_cost
+        if deepest < budget:
+            multiple = self.config.round_to
+            multiples = f" and widths in multiples of {multiple}" if multiple > 1 else ""
+            raise ValueError(
+                f"budget {budget} cannot be reached: with {self.config.min_channels} channel(s) in every group"
+                f"{multiples} the sparsity of {self.network.label!r} is {deepest:.4f}; give a smaller budget"
+            )
 
     # ------------------------------------------------------------------ reading
     @property
@@ -96,8 +106,11 @@ class Episode:
     @property
     def least_widths(self) -> np.ndarray:
         """Channels that must stay in each group, int [G]."""
+        return self._least_of(self.widths)
+
+    def _least_of(self, widths: np.ndarray) -> np.ndarray:
         least = np.maximum(self.config.min_channels, self.network.grouping.least)
-        return least_widths(least, self.widths, self.config.round_to)
+        return least_widths(least, widths, self.config.round_to)
 
     @property
     def importance(self) -> ImportanceTracker:
@@ -141,26 +154,49 @@ class Episode:
     # ------------------------------------------------------------------ doing
     @isolated()
     def advance(self, ratios: np.ndarray) -> None:
-        """One round: cut, repair, train, score. If anything raises, the network is as it was before.
+        """One round: cut, repair, train, score. If anything raises, all is as it was before.
 
         Args:
             ratios: Validated action, [G].
         """
         begun = time.perf_counter()
-        before, snapshot, random = self.widths, self.network.train_state.snapshot(), self.generator.get_state()
-        try:
+        with self.undone_by_errors(), own_random_state(self._seed(self.round)):
+            before = self.widths
             self._cut(self.widths_for(ratios))
             loss = self._train()
             score = self._score() if math.isfinite(loss) else math.nan
-        except BaseException:
-            self.network.train_state.restore(snapshot)
-            self.generator.set_state(random)
-            raise
-        self.executed_ratio = 1.0 - self.widths / before
-        self.finite = math.isfinite(score)
-        self.terms = self._terms(self._retained(score, "validation"))
-        self.round += 1
+            self.executed_ratio = 1.0 - self.widths / before
+            self.finite = math.isfinite(score)
+            self.terms = self._terms(self._retained(score, "validation"))
+            self.round += 1
         self.seconds.total += time.perf_counter() - begun
+
+    @contextmanager
+    def undone_by_errors(self) -> Iterator[None]:
+        """Within, whatever raises leaves network, importance, batches and random state as they were before."""
+        if self._guarded:
+            yield
+            return
+        train_state = self.network.train_state
+        snapshot, random = train_state.snapshot(), self.generator.get_state()
+        known = self.executed_ratio, self.finite, self.terms, self.round
+        self._batches.mark()
+        self._guarded = True
+        try:
+            yield
+        except BaseException:
+            train_state.restore(snapshot)
+            self.generator.set_state(random)
+            self._batches.rewind()
+            self.executed_ratio, self.finite, self.terms, self.round = known
+            raise
+        finally:
+            self._guarded = False
+            self._batches.forget()
+
+    def _seed(self, number: int) -> int:
+        """Seed of what draws from global random states, such as dropout, in a round or trial of this episode."""
+        return (self.generator.initial_seed() * 1_000_003 + number) % 2**62
 
     @isolated()
     def try_out(self, ratios: np.ndarray, seed: int) -> float:
@@ -174,10 +210,11 @@ class Episode:
         memory = train_state.snapshot()
         self.trial_cuts += 1
         self.generator = torch.Generator().manual_seed(seed)
-        self._batches = train_state.target.batches(self.generator)
+        self._batches = Batches(train_state.target, self.generator)
         try:
-            self._cut(self.widths_for(ratios))
-            return self._retained(self._score() if math.isfinite(self._train()) else math.nan, "validation")
+            with own_random_state(self._seed(0)):
+                self._cut(self.widths_for(ratios))
+                return self._retained(self._score() if math.isfinite(self._train()) else math.nan, "validation")
         finally:
             train_state.restore(memory)
             self.generator, self._batches = generator, batches
@@ -212,7 +249,8 @@ class Episode:
 
     def _retained(self, score: float, split: Split) -> float:
         floor, dense = self.network.score_scale(split)
-        return max((score - floor) / (dense - floor), COLLAPSED) if math.isfinite(score) else COLLAPSED
+        retained = (score - floor) / (dense - floor)
+        return max(retained, COLLAPSED) if math.isfinite(retained) else COLLAPSED
 
     @property
     def _dense_cost(self) -> float:
@@ -220,6 +258,9 @@ class Episode:
 
     def _terms(self, retained: float) -> Terms:
         costs = {name: float(cost(self.widths)) for name, cost in self._costs.items()}
+        for name, cost in costs.items():
+            check_value(f"cost {name!r} of {self.network.label!r}", cost, float, Range(0))
+            check_value(f"cost {name!r} of the dense {self.network.label!r}", self._dense_costs[name], float, _POSITIVE)
         return Terms(
             retained=retained,
             costs=costs,

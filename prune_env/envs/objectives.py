@@ -144,5 +144,23 @@ def make_objective(name: str, options: Mapping[str, float] | None = None) -> Obj
         raise ValueError(f"objective {name!r} does not take the options {dict(options or {})}: {error}") from error
 
 
+def check_potential(potential: Any, name: str, terms: Terms) -> Any:
+    """The potential as a float or an array, if rewards can be made of it.
+
+    Raises:
+        ValueError: If it is not a finite number or an array of them; the objective and the terms are named.
+    """
+    try:
+        array = np.asarray(potential, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.array(math.nan)
+    if array.ndim > 1 or not np.isfinite(array).all():
+        raise ValueError(
+            f"objective {name!r} gives {potential!r} for {terms.asdict()}: it must give a finite number, or a vector "
+            "of them; change its options, or register another one"
+        )
+    return array if array.ndim else float(array)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -14,11 +14,11 @@ from gymnasium.utils import EzPickle
 
 from prune_env.dense import Network, Pool
 from prune_env.envs.action import validate_action
-from prune_env.envs.config import EPISODE_FIELDS, PruningConfig, budgets_of, draw_budget, make_config
+from prune_env.envs.config import EPISODE_FIELDS, PruningConfig, budgets_of, check_names, draw_budget, make_config
 from prune_env.envs.costs import COSTS
 from prune_env.envs.episode import Episode, Seconds
 from prune_env.envs.network_view import NetworkView
-from prune_env.envs.objectives import make_objective, untouched_terms
+from prune_env.envs.objectives import check_potential, make_objective, untouched_terms
 from prune_env.envs.observation import observation_space, observe
 from prune_env.envs.render import Frame, draw, show, to_text
 from prune_env.isolation import isolated
@@ -133,6 +133,7 @@ class PruningEnv(gym.Env, EzPickle):
             self.reward_space = Box(-np.inf, np.inf, potential.shape)
             self.reward_dim = len(potential)
         self._window: Any = None
+        self._phi: Any = 0.0
         self.episode: Episode = None  # type: ignore[assignment]  # reset() makes it
 
     # ------------------------------------------------------------------ gymnasium
@@ -150,25 +151,24 @@ class PruningEnv(gym.Env, EzPickle):
         Raises:
             ValueError: If an option is unknown or out of range; the episode that was running goes on.
         """
-        super().reset(seed=seed)
         if options is not None and not isinstance(options, Mapping):
             raise ValueError(f"options of a reset must be a dict, e.g. {{'network': 0}}; got {options!r}")
-        options = dict(options or {})
-        index = int(self.np_random.integers(len(self._specs)))  # drawn in any case: options shift no other draw
-        if "network" in options:
-            index = self._checked_index(options.pop("network"))
-        for name in options:
+        given = dict(options or {})
+        for name in given:
             find("reset option", name, dict.fromkeys(("network", *EPISODE_FIELDS)))
-        config = replace(self.config, **options)
-        budget = draw_budget(budgets_of(self.config.budget), self.np_random)
-        if "budget" in options:
-            given = budgets_of(config.budget)
-            budget = float(given[0]) if given is not None and len(given) == 1 else draw_budget(given, self.np_random)
-        generator = torch.Generator().manual_seed(int(self.np_random.integers(2**62)))
-        network = self._load(index)
-        network.restore()
-        self.network, self.episode = network, Episode(network, config, budget, generator, self.seconds)
-        self._phi = self._potential(self.episode.terms)
+        chosen = self._checked_index(given.pop("network")) if "network" in given else None
+        config = replace(self.config, **given)
+        check_names(config, self.network.train_state.target)
+        random, random_seed = self._np_random, self._np_random_seed
+        state: Any = None if random is None else random.bit_generator.state
+        super().reset(seed=seed)
+        try:
+            self._begin(config, "budget" in given, chosen)
+        except BaseException:
+            self._np_random, self._np_random_seed = random, random_seed
+            if random is not None:
+                random.bit_generator.state = state
+            raise
         if self.render_mode == "human":
             self.render()
         return self._observe(), self._info() | {
@@ -187,9 +187,14 @@ class PruningEnv(gym.Env, EzPickle):
         """
         if self.episode is None or self.episode.over:
             raise RuntimeError("the episode is over, or none was begun: call reset() first")
-        self.episode.advance(validate_action(action, len(self.group_names), self.max_ratio))
-        previous, self._phi = self._phi, self._potential(self.episode.terms)
-        reward = self._phi - previous
+        ratios = validate_action(action, len(self.group_names), self.max_ratio)
+        with self.episode.undone_by_errors():
+            self.episode.advance(ratios)
+            phi = self._potential_of(self.episode)
+            reward = phi - self._phi
+            if not np.isfinite(reward).all():
+                raise ValueError(f"objective {self.config.objective_name!r}: the reward {phi} - {self._phi} overflows")
+        self._phi = phi
         if self.render_mode == "human":
             self.render()
         reward = reward if isinstance(reward, np.ndarray) else float(reward)
@@ -232,10 +237,27 @@ class PruningEnv(gym.Env, EzPickle):
         return [(f"{s}, seed={spec.seed}" if s else f"seed={spec.seed}", s or spec.target) for spec, s in self._specs]
 
     # ------------------------------------------------------------------ parts
+    def _begin(self, config: PruningConfig, budget_given: bool, chosen: int | None) -> None:
+        """Draw network, budget and seed of the batches, and begin the episode."""
+        index = int(self.np_random.integers(len(self._specs)))  # drawn in any case: options shift no other draw
+        index = index if chosen is None else chosen
+        budget = draw_budget(budgets_of(self.config.budget), self.np_random)
+        if budget_given:
+            given = budgets_of(config.budget)
+            budget = float(given[0]) if given is not None and len(given) == 1 else draw_budget(given, self.np_random)
+        generator = torch.Generator().manual_seed(int(self.np_random.integers(2**62)))
+        network = self._load(index)
+        episode = Episode(network, config, budget, generator, self.seconds)
+        self._phi = self._potential_of(episode)
+        self.network, self.episode = network, episode
+
     def _load(self, index: int) -> Network:
         if index not in self._networks:
             self._networks[index] = Network(*self._specs[index])
         return self._networks[index]
+
+    def _potential_of(self, episode: Episode) -> Any:
+        return check_potential(self._potential(episode.terms), self.config.objective_name, episode.terms)
 
     def _begun(self) -> Episode:
         if self.episode is None:

@@ -80,7 +80,7 @@ def test_a_changed_line_is_refused_by_its_number(tmp_path, make_result):
     good = path.read_bytes()
     lines = good.split(b"\n")
     changes = [(b'"retained": 0.4', b'"retained": 0.7'), (b'"policy"', b'"polity"'), (b'"kind": "res', b'"kind": "rxs')]
-    changes += [(b'{"agent"', b'#"agent"'), (b'"trial_cuts": 0, ', b""), (b"false", b"null"), (b"0.4", b"1e999")]
+    changes += [(b'{"kind"', b'#"kind"'), (b'"trial_cuts": 0, ', b""), (b"false", b"null"), (b"0.4", b"1e999")]
     for old, new in changes:
         assert old in lines[1]
         path.write_bytes(b"\n".join([lines[0], lines[1].replace(old, new, 1), *lines[2:]]))
