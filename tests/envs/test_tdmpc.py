@@ -154,15 +154,15 @@ def test_an_episode_of_every_controller(env_id):
     assert all(np.array_equal(a, b) for a, b in zip(*trails, strict=True))
 
 
-def test_slow_copies_are_cut_by_the_same_indices(env):
+def test_target_networks_are_cut_by_the_same_indices(env):
     env.reset(seed=0)
     env.step(np.full(env.action_space.shape, 0.5))
     train_state = env.network.train_state
     target_networks = train_state.target.target_networks(train_state.model)
     assert target_networks
-    for prefix, twin in target_networks:
+    for prefix, network in target_networks:
         part = train_state.model.get_submodule(prefix)
-        assert [p.shape for p in part.parameters()] == [p.shape for p in twin.parameters()]
+        assert [p.shape for p in part.parameters()] == [p.shape for p in network.parameters()]
 
 
 @pytest.mark.parametrize("controller", ["planner", "policy"])
@@ -185,18 +185,18 @@ def test_an_episode_ends_at_the_budget_and_repeats_itself(controller):
 def test_the_controller_goes_on_with_new_episodes_of_the_pruned_networks(env):
     env.reset(seed=0)
     replay = next(env.episode._batches)
-    lived, sizes = [], []
+    added, sizes = [], []
     for _ in range(2):
         env.step(np.full(env.action_space.shape, 0.4))
-        lived.append(replay.lived)
+        added.append(replay.episodes_added)
         sizes.append(replay.parameters)
         assert replay.parameters == sum(p.numel() for p in env.network.train_state.model.parameters())
     recipe = env.network.train_state.target.recipe
-    assert lived[0] == recipe.first_episodes + recipe.episodes_per_epoch  # the dense network's, then its own
-    assert lived[1] == lived[0] + recipe.episodes_per_epoch and sizes[1] < sizes[0]
+    assert added[0] == recipe.first_episodes + recipe.episodes_per_epoch  # the dense network's, then its own
+    assert added[1] == added[0] + recipe.episodes_per_epoch and sizes[1] < sizes[0]
 
 
-def test_a_checkpoint_brings_its_slow_copies_back(env):
+def test_a_checkpoint_restores_its_target_networks(env):
     fresh = gym.make(PENDULUM, rounds=2, budget=0.6, starts=6, controller="policy", steps_per_round=3).unwrapped
     env.reset(seed=0)
     both = [e.network.train_state.surgeon.target_networks for e in (env, fresh)]

@@ -87,4 +87,4 @@ def test_defaults_that_most_targets_leave_alone():
     toy = Toy()
     assert toy.floor("test") == 0.0 and toy.metrics(None, "test") == {} and toy.variants("train") == [{}]
     toy._hidden, toy.table = 1, [1, 2]
-    assert toy.settings() == {"size": 3}
+    assert toy.settings() == {"size": 3, "table": [1, 2]}
