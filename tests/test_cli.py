@@ -308,11 +308,13 @@ def test_what_is_wrong_with_the_program_itself_says_so_in_the_last_line(run, mon
 
 def test_bench_with_failures_says_so_and_has_status_1(run):
     arguments = ["--budgets", "0.5", "0.99999", "--networks", 1, "--jobs", 1, "-s", *NETWORK]
-    status, out, _ = run("bench", "--policies", "uniform", "--out", "duel", *arguments)
-    assert status == 1 and "1 of 2 episodes failed" in flat(out) and "budget 0.99999 cannot be reached" in flat(out)
+    status, _, err = run("bench", "--policies", "uniform", "--out", "duel", *arguments)
+    last = err.splitlines()[-1]
+    assert status == 1 and last.startswith("prune-env: 1 of 2 episodes failed, first uniform: ValueError: ")
+    assert "budget 0.99999 cannot be reached" in last and "duel/records.jsonl" in last
     assert Path("duel/index.html").is_file()
-    status, out, _ = run("bench", "--policies", "uniform", "--out", "none", "--budgets", "0.99999", *arguments[3:])
-    assert status == 1 and "1 of 1 episodes failed" in flat(out)
+    status, _, err = run("bench", "--policies", "uniform", "--out", "none", "--budgets", "0.99999", *arguments[3:])
+    assert status == 1 and "prune-env: 1 of 1 episodes failed" in err
 
 
 def test_an_interrupt_says_how_to_go_on(run, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 
 from prune_env.cli.shared import (
+    CommandFailedError,
     Name,
     Options,
     check_at_least,
@@ -113,7 +114,7 @@ def run_bench(
     """What `bench` does, for other commands.
 
     Raises:
-        SystemExit: With status 1, if an episode failed.
+        CommandFailedError: If an episode failed; everything is written by then.
     """
     out = expanded(out)
     check_env(env)
@@ -140,10 +141,10 @@ def run_bench(
     if shown.results:
         report(out)
     if failures := shown.failures:
-        of = len(failures) + len(shown.results)
-        say(f"{len(failures)} of {of} episodes failed (records: {out / 'records.jsonl'}), first {failures[0].policy}:")
-        say(failures[0].error)
-        raise SystemExit(1)
+        raise CommandFailedError(
+            f"{len(failures)} of {len(failures) + len(shown.results)} episodes failed, first {failures[0].policy}: "
+            f"{failures[0].error} (all are in {out / 'records.jsonl'}; run the same command to try them again)"
+        )
 
 
 def report(folder: tyro.conf.Positional[Path]) -> None:

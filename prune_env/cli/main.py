@@ -20,6 +20,7 @@ from prune_env.cli.groups import compare_groups, groups
 from prune_env.cli.listing import list_names
 from prune_env.cli.pretrain import pretrain
 from prune_env.cli.reproduce import reproduce
+from prune_env.cli.shared import CommandFailedError
 from prune_env.cli.train import train
 from prune_env.cli.video import video
 from prune_env.dense import DenseTrainingError
@@ -68,6 +69,8 @@ def main() -> None:
     except BrokenPipeError:  # such as `prune-env list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
+    except CommandFailedError as error:
+        _end(" ".join(str(error).split()), 1)
     except _USER_ERRORS as error:
         _end(" ".join(str(error).split()), 2)
     except KeyboardInterrupt:

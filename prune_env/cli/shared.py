@@ -32,6 +32,10 @@ Options = Annotated[
 Name = tyro.conf.Positional[str]
 
 
+class CommandFailedError(RuntimeError):
+    """A command did its work, but the work did not succeed: the command line ends with status 1."""
+
+
 def say(text: str, style: str = "") -> None:
     """Print a line as it is: people copy paths and commands from it."""
     console.print(text, style=style, soft_wrap=True, markup=False, highlight=False)
