@@ -22,6 +22,7 @@ from prune_env import cli
 from prune_env.envs import COSTS, EPISODE_FIELDS, OBJECTIVES, SCHEDULES, PruningConfig, PruningEnv
 from prune_env.importance import CRITERIA
 from prune_env.repair import REPAIRS
+from prune_env.targets import make_target
 
 NETWORK = {"target": "simple", "dense_steps": 60, "width": 8}
 QUICK = {**NETWORK, "steps_per_round": 1, "rounds": 2}
@@ -135,6 +136,9 @@ RULES = {
     "target": lambda v: False,
     "render_mode": lambda v: v is None,
     "width": whole(1),
+    "latent_dim": lambda v: v is None or whole(1)(v),
+    "images": lambda v: v is None,
+    "learning_rate": POSITIVE,
 }
 TRAINED = ("scope", "ema_decay", "kappa", "eta", "l1", "l1_base", "l1_low", "l1_high", "l1_period", "protect", "width")
 """What makes another dense network: accepted values are not tried out, as each would be trained."""
@@ -196,7 +200,11 @@ def array(value):
 def construct(name, value):
     if name in ("pool", *TRAINED) and name not in ("protect", "width"):
         PruningConfig(target="simple", **{name: value})
-    elif name in ("protect", "width", "render_mode"):
+    elif name == "width":
+        make_target("simple", width=value)
+    elif name in ("latent_dim", "images", "learning_rate"):
+        make_target("autoencoder", **{name: value})
+    elif name in ("protect", "render_mode"):
         PruningEnv(**{**QUICK, name: value})
     else:
         check_episode(PruningEnv(**{**QUICK, name: value}))
@@ -215,7 +223,7 @@ def test_constructor(outcomes, step):
 
 def mention_of(name):
     """What the message must name; several arguments are told together."""
-    told = {"objective_options": "objective", "target_options": "option"}
+    told = {"objective_options": "objective", "target_options": "option", "observation": ""}
     return told.get(name, name)
 
 

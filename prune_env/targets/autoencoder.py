@@ -102,15 +102,17 @@ class Autoencoder(Target):
         self.images = images
         # A batch of one image has no variance to normalise by.
         for name, least in {"latent_dim": 1, "hidden_layers": 1, "batch_size": 2}.items():
+            check_value(name, getattr(self, name), int, Range(-(2**31), 2**31))
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         check_value("dense_steps", steps, int, Range(1))
         for name in ("learning_rate", "final_learning_rate"):
+            check_value(name, getattr(self, name), float)
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
         available = len(LOADERS[data]().train)
-        if images is not None and not 1 <= images <= available:
-            raise ValueError(f"images must be between 1 and {available}, got {images}")
+        if images is not None:
+            check_value("images", images, int, Range(1, available, "[]"))
         self._images = self._load()
         if self.batch_size > len(self._images.train):
             raise ValueError(

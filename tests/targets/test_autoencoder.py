@@ -298,7 +298,7 @@ def test_latent_sizes_that_are_held_out_never_occur_in_training(request, name):
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"final_learning_rate": -1e-3}, "final_learning_rate"),
-        ({"images": 0}, "images must be between 1 and 1197, got 0"),
+        ({"images": 0}, r"images must be a whole number in \[1, 1197\], got 0"),
         ({"images": 1198}, "images"),
         ({"images": 32}, "batch_size must be at most 32"),
         ({"latent": 8}, "latent"),

@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from prune_env.targets.base import DenseTraining, Split, Target
+from prune_env.validation import Range, check_value
 
 _DATA_SEED = 20_250_413
 _SIZES: dict[Split, int] = {"train": 2048, "validation": 512, "test": 512}
@@ -73,11 +74,11 @@ class SyntheticRegression(Target):
     def __init__(
         self, width: int = 32, batch_size: int = 64, dense_steps: int = 800, learning_rate: float = 3e-3
     ) -> None:
-        if min(width, batch_size, dense_steps) < 1 or learning_rate <= 0 or batch_size > _SIZES["train"]:
-            raise ValueError(
-                f"width, batch_size, dense_steps and learning_rate must be positive, and batch_size at most "
-                f"{_SIZES['train']}; got {width}, {batch_size}, {dense_steps} and {learning_rate}"
-            )
+        sizes = Range(1, 2**31)
+        for name, value in {"width": width, "dense_steps": dense_steps}.items():
+            check_value(name, value, int, sizes)
+        check_value("batch_size", batch_size, int, Range(1, _SIZES["train"], "[]"))
+        check_value("learning_rate", learning_rate, float, Range(0, ends="()"))
         self.width = width
         self.batch_size = batch_size
         self.learning_rate = learning_rate
