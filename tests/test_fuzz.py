@@ -343,7 +343,7 @@ def test_command_lines(outcomes, tmp_path, monkeypatch, capsys):
     for line in lines:
         monkeypatch.setattr(sys, "argv", ["prune-env", *line])
         code, raised = 0, ""
-        signal.alarm(30)  # whatever still runs by then was not refused
+        signal.alarm(10)  # whatever still runs by then was not refused
         try:
             cli.main()
         except SystemExit as error:
