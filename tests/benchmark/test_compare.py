@@ -322,9 +322,9 @@ def test_mistakes_in_names_and_budgets_are_found_before_anything_runs(tmp_path, 
     ("names", "changes", "message"),
     [
         (["uniform", "l2"], {"env_options": {**OPTIONS, "observation": "importance"}}, "weight_rms"),
-        (["uniform"], {"env_options": {**OPTIONS, "rounds": 0}}, r"rounds must be .* in \[1, inf\)"),
+        (["uniform"], {"env_options": {**OPTIONS, "rounds": 0}}, r"rounds must be .* in \[1, "),
         (["uniform"], {"env_options": {**OPTIONS, "colour": "red"}}, "colour"),
-        (["uniform"], {"networks": 0}, r"pool must be .* in \[1, inf\)"),
+        (["uniform"], {"networks": 0}, r"pool must be .* in \[1, "),
         (["uniform"], {"split": "test"}, "split must be 'train' or 'held_out', got 'test'"),
     ],
 )
