@@ -70,13 +70,22 @@ def test_an_interrupt_of_the_whole_group_is_the_parents_business(tmp_path, sign)
     )
     try:
         assert process.stdout.readline() == "begun\n"
-        time.sleep(1.0)  # workers have been started, and most likely still import
+        time.sleep(0.4)  # workers have been started, and still import
         os.killpg(process.pid, sign)  # as a terminal does
         assert process.wait(timeout=30) == 7
         assert "Traceback" not in process.stderr.read()
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def hears_interrupts(_):
+    return signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_workers_never_hear_an_interrupt_not_even_while_they_start():
+    assert list(map_unordered(hears_interrupts, range(2), 2, "test")) == [False, False]
+    assert hears_interrupts(None)
 
 
 # ---------------------------------------------------------------------- messages
