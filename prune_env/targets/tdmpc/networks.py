@@ -84,7 +84,7 @@ class ControllerNet(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.pi.get_parameter("0.weight").device
+        return cast(nn.Linear, self.pi[0]).weight.device
 
     def target_network(self, name: str) -> nn.Sequential:
         """The target network of one component."""

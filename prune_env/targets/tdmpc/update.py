@@ -37,17 +37,17 @@ def update(
     Returns:
         The loss of model and values, a detached scalar.
     """
-    horizon = len(batch.action)
+    horizon, device = len(batch.action), net.device
     model_backward, policy_backward = (
         (model_gradients, policy_gradients) if can_skip_autograd(net) else (_autograd_model, _autograd_policy)
     )
     _zero_grad(model_optimizer)
-    with precision(net.device, config.bfloat16):
+    with precision(device, config.bfloat16):
         loss, latents = model_backward(net, batch, noise[:horizon], config)
     _step(model_optimizer, after_backward, config.clip)
 
     _zero_grad(pi_optimizer)
-    with precision(net.device, config.bfloat16):
+    with precision(device, config.bfloat16):
         policy_backward(net, latents, noise[horizon:], config)
     _step(pi_optimizer, after_backward, config.clip)
 
