@@ -10,7 +10,7 @@ from prune_env import PruningEnv
 
 pytestmark = pytest.mark.slow
 CASES = {
-    "digits": (10_000, {"target": "autoencoder", "latent_dim": 4, "hidden_layers": 1, "dense_steps": 60}),
+    "digits": (10_000, {"target": "autoencoder", "latent_dim": 4, "hidden_layers": 1, "dense_steps": 400}),
     "pendulum": (1_000, {"target": "tdmpc", "controller": "policy", "starts": 2}),
 }
 
