@@ -1,7 +1,8 @@
 """Find out by proofs which options hold where a dimension may lose whole parts or equal shares of them.
 
-Whole parts are tried first. Where that leaves groups locked, the other options are tried for what is connected with
-them, and each connected set keeps the option that frees most.
+Whole parts are tried first, then with attributes of modules that count them (see `counters`). Where that leaves groups
+locked, the other options are tried for what is connected with them, and each connected set keeps the option that frees
+most.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from prune_env.groups.counters import Counters
 from prune_env.groups.tracing.equivalence import Classes
 from prune_env.groups.tracing.propagation import named_tensors
 from prune_env.groups.tracing.shares import OPTIONS, Option
@@ -59,26 +61,30 @@ class _Attempt:
 def best_options(model: nn.Module, described: Described, proved: Proved) -> list[Group]:
     """The groups under the options that free most, all of them proved together."""
     taken: dict[int, Option] = {}
+    counters = Counters(model)
+
+    def attempt(options: Options) -> _Attempt:
+        classes, groups = described(options)
+        return _Attempt.of(model, classes, proved(counters.added(groups)))
+
     classes, groups = described(taken)
-    first = last = _Attempt.of(model, classes, proved(groups))
-    freed, still_locked = dict(first.freed), set(first.locked)
+    first = _Attempt.of(model, classes, proved(groups))
+    if counters.find(groups, first.groups):
+        first = attempt(taken)
+        if counters.drop_failed(first.groups):
+            first = attempt(taken)
+    last, freed, still_locked = first, dict(first.freed), set(first.locked)
     for option in OPTIONS[1:]:
         trial = {i: option for i, options in first.free.items() if i in still_locked and option in options}
-        classes, groups = described(taken | trial)
-        hoped = _Attempt.of(model, classes, groups)
+        hoped = _Attempt.of(model, *described(taken | trial))
         trial = {i: option for i in trial if hoped.freed.get(i, 0.0) > freed.get(i, 0.0)}
         if not trial:
             continue
-        classes, groups = described(taken | trial)
-        last = _Attempt.of(model, classes, proved(groups))
+        last = attempt(taken | trial)
         better = {i for i in trial if last.freed.get(i, 0.0) > freed.get(i, 0.0)}
         for i in better:
             taken[i], freed[i] = option, last.freed[i]
         still_locked -= better - last.locked
         if better != trial.keys():
-            last = first if not taken else _Attempt.of(model, *_proved(described(taken), proved))
+            last = attempt(taken) if taken else first
     return last.groups
-
-
-def _proved(found: tuple[Classes, list[Group]], proved: Proved) -> tuple[Classes, list[Group]]:
-    return found[0], proved(found[1])

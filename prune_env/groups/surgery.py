@@ -6,7 +6,7 @@ of group 0, then of group 1, and so on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from prune_env.groups.layer_attributes import recomputer, refresher
 from prune_env.groups.optimizers import StateLayout, with_inner
 from prune_env.groups.slicing import PlainSlot, Positions, TensorSlot, select, slots_of
 from prune_env.groups.tracing.stored import constants, place_of
-from prune_env.groups.types import Grouping
+from prune_env.groups.types import Counter, Grouping
 
 State = dict[str, Any]
 
@@ -98,6 +98,7 @@ class Surgeon:
             self._plain += plain
         cut = {id(m): m for slot in self._slots if slot.cuts for m, _, _ in slot.holders if m is not None}
         self._refresh = [refresh for module in cut.values() if (refresh := refresher(module))]
+        self._refresh += [self._counting(g, c) for g, group in enumerate(grouping.groups) for c in group.counters]
         self._recompute = [recompute for module in cut.values() if (recompute := recomputer(module))]
 
     def _slots_of_target(self, prefix: str, network: nn.Module) -> tuple[list[TensorSlot], list[PlainSlot]]:
@@ -114,6 +115,19 @@ class Surgeon:
             if slot.cuts and shapes.get(name) != slot.tensor.shape:
                 raise ValueError(f"{slot.name!r} of the target network has another shape than {name!r} of the model")
         return slots, plain
+
+    def _counting(self, group: int, counter: Counter) -> Callable[[], None]:
+        """What sets an attribute, in the model and its target networks, that counts channels of a group."""
+        modules = [vars(self.model.get_submodule(counter.module))]
+        for prefix, network in self.target_networks:
+            if f"{counter.module}.".startswith(f"{prefix}.") or not prefix:
+                modules.append(vars(network.get_submodule(counter.module.removeprefix(prefix).removeprefix("."))))
+
+        def count() -> None:
+            for attributes in modules:
+                attributes[counter.name] = counter.per_channel * int((self.group_of == group).sum())
+
+        return count
 
     # ------------------------------------------------------------------ reading
     @property

@@ -39,6 +39,21 @@ class Slice:
         return layer_of(self.tensor)
 
 
+@dataclass(frozen=True)
+class Counter:
+    """An attribute of a module that counts channels of a group, such as a number of heads, and follows its width.
+
+    Attributes:
+        module: Qualified name of the module.
+        name: The attribute's name.
+        per_channel: What it counts for each channel.
+    """
+
+    module: str
+    name: str
+    per_channel: int
+
+
 @dataclass(frozen=True, eq=False)
 class Group:
     """Channels of one index class: what must be removed together.
@@ -53,6 +68,7 @@ class Group:
         reason: Why a locked group is locked, in words; None otherwise.
         least: Channels that it must keep for the network to stay finite; 1 but for such as a standard deviation.
         found_by: Who proposed it; whoever it was, it has passed the same proofs.
+        counters: Attributes of modules that a cut must change for the network to run.
     """
 
     name: str
@@ -64,6 +80,7 @@ class Group:
     reason: str | None = None
     least: int = 1
     found_by: Finder = "propagation"
+    counters: tuple[Counter, ...] = ()
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -45,9 +45,19 @@ def declared() -> Iterator[None]:
     WIDTH_ATTRIBUTES.update(before)
 
 
-def test_a_layer_that_relies_on_an_attribute_is_locked_while_nobody_declares_it() -> None:
-    model = network(Transposed)
+class Hidden(Transposed):
+    """Its width is no integer among its attributes."""
+
+    nf = property(lambda self: self.sizes[0], lambda self, value: setattr(self, "sizes", (value,)))
+
+
+def test_a_layer_that_relies_on_an_attribute_that_nobody_finds_is_locked_until_it_is_declared() -> None:
+    model = network(Hidden)
     assert discover(model, lambda m: m(X), ["0", "2"]).names == ()
+
+
+def test_integers_among_the_attributes_are_found() -> None:
+    assert discover(network(Transposed), lambda m: m(X), ["0", "2"]).names == ("0",)
 
 
 @pytest.mark.parametrize("kind", [Transposed, Further])
