@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 import prune_env
 from prune_env.agents.behaviour_cloning import clone_behaviour
 from prune_env.agents.callbacks import Checkpoints, ProgressBar, PruningScalars, evaluation
+from prune_env.agents.normalisation import without_normalisation
 from prune_env.agents.policies import GroupPolicy
 from prune_env.agents.saved import read_description, restore_normaliser, save_agent
 from prune_env.agents.settings import algorithm, load_hyperparams, parse_schedule, policy_class
@@ -209,6 +210,7 @@ def _make_or_resume(
         if normaliser is not None:
             restore_normaliser(normaliser, description)
         model = algorithm(algo).load(path, env=venv, device="cpu", tensorboard_log=logs)
+        without_normalisation(model)  # VecNormalize goes on with it
         _log.info("resuming %s at step %d", path, model.num_timesteps)
         # The environments start new episodes: with the old seed they would repeat those of the earlier run.
         venv.seed(seed + model.num_timesteps)

@@ -166,6 +166,7 @@ def env_of(policy: str, default: str) -> str:
     path = expanded(policy)
     if path.suffix != ".zip" or not path.is_file():
         return default
-    from prune_env.agents.saved import read_description
+    from prune_env.agents.saved import find_description
 
-    return str(read_description(path)["made_by"].get("env", default))
+    description = find_description(path)
+    return default if description is None else str(description["made_by"].get("env", default))
