@@ -22,24 +22,24 @@ from prune_env.benchmark.plot_style import AGENT_COLOURS, MARKERS, NARROW_WIDTH,
 from prune_env.benchmark.statistics import performance_profile
 from prune_env.markup import plot_text
 
-Looks = dict[str, dict[str, Any]]
+LineStyles = dict[str, dict[str, Any]]
 _LINE = 0.165  # height of a line of small text [inches]
 
 
 @styled
 def plot_retained(board: Leaderboard, narrow: bool = False) -> Figure:
     """Retained score against sparsity: interquartile mean and 95 % band, one line for each ranked policy."""
-    drawn, looks = [s for s in board.standings if s.ranked], policy_looks(board.standings)
+    drawn, styles = [s for s in board.standings if s.ranked], policy_styles(board.standings)
     budgets = np.asarray(board.scores.budgets)
     figure = _figure(drawn, narrow, width=8.5, height=max(4.6, 1.2 + 0.19 * len(drawn)))
     axes = figure.add_subplot()
     axes.axhline(0, color="#888888", linewidth=0.8)
     for s in reversed(drawn):  # the best is drawn last, on top
-        look = looks[s.policy]
+        style = styles[s.policy]
         value, low, high = s.retained
-        axes.plot(budgets, value, clip_on=False, label=plot_text(s.policy), **look)
+        axes.plot(budgets, value, clip_on=False, label=plot_text(s.policy), **style)
         band = 0.22 if s.kind == "agent" else 0.10
-        axes.fill_between(budgets, low, high, color=look["color"], alpha=band, linewidth=0, zorder=look["zorder"] - 1)
+        axes.fill_between(budgets, low, high, color=style["color"], alpha=band, linewidth=0, zorder=style["zorder"] - 1)
     span = budgets[-1] - budgets[0] or 0.1
     axes.set_xlim(budgets[0] - 0.03 * span, budgets[-1] + 0.02 * span)
     numbers = np.concatenate([np.ravel(part) for s in drawn for part in s.retained])
@@ -51,7 +51,7 @@ def plot_retained(board: Leaderboard, narrow: bool = False) -> Figure:
         _legend_below(figure, axes)
     else:
         line_height = 0.155 / (figure.get_size_inches()[1] - 1.0)  # of a label, as a share of the axes
-        _label_ends(axes, float(budgets[-1]), drawn, looks, line_height)
+        _label_ends(axes, float(budgets[-1]), drawn, styles, line_height)
         note = "Thick: learned agents. Thin: plain heuristics. Dashed: privileged policies."
         figure.supxlabel(note, fontsize=7.5, color="#555555")
     return figure
@@ -60,13 +60,13 @@ def plot_retained(board: Leaderboard, narrow: bool = False) -> Figure:
 @styled
 def plot_areas(board: Leaderboard, narrow: bool = False) -> Figure:
     """Area under the retained-score curve: interquartile mean and 95 % interval of every ranked policy, best on top."""
-    drawn, looks = [s for s in board.standings if s.ranked], policy_looks(board.standings)
+    drawn, styles = [s for s in board.standings if s.ranked], policy_styles(board.standings)
     width = NARROW_WIDTH if narrow else 6.5
     figure = Figure(figsize=(width, 1.1 + 0.25 * len(drawn)), layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0, color="#888888", linewidth=0.8)
     for row, s in enumerate(drawn):
-        colour = looks[s.policy]["color"]
+        colour = styles[s.policy]["color"]
         thick = 3.2 if s.kind == "agent" else 1.6
         value, low, high = (float(number) for number in s.area)
         axes.plot([low, high], [row, row], color=colour, linewidth=thick, alpha=0.6, solid_capstyle="butt")
@@ -86,7 +86,7 @@ def plot_areas(board: Leaderboard, narrow: bool = False) -> Figure:
 @styled
 def plot_profile(board: Leaderboard, narrow: bool = False, seed: int = 0) -> Figure:
     """Performance profile: share of runs whose area exceeds a threshold, with a 95 % band for the agents."""
-    drawn, looks = [s for s in board.standings if s.ranked], policy_looks(board.standings)
+    drawn, styles = [s for s in board.standings if s.ranked], policy_styles(board.standings)
     areas = [board.area_of(s.policy) for s in drawn]
     low, high = np.nanmin(areas), np.nanmax(areas)
     margin = 0.04 * (high - low) + 1e-6
@@ -94,9 +94,9 @@ def plot_profile(board: Leaderboard, narrow: bool = False, seed: int = 0) -> Fig
     figure = _figure(drawn, narrow, width=8.5, height=max(4.2, 1.0 + 0.17 * len(drawn)))
     axes = figure.add_subplot()
     for s, area in reversed(list(zip(drawn, areas, strict=True))):
-        shares, look = performance_profile(area, thresholds), looks[s.policy]
+        shares, style = performance_profile(area, thresholds), styles[s.policy]
         falling = np.flatnonzero((shares > 0.05) & (shares < 0.95))  # markers where the lines can be told apart
-        axes.plot(thresholds, shares, label=plot_text(s.policy), markevery=falling[::4].tolist(), **look)
+        axes.plot(thresholds, shares, label=plot_text(s.policy), markevery=falling[::4].tolist(), **style)
         if s.kind == "agent":
             band = bootstrap_interval(
                 area,
@@ -105,7 +105,7 @@ def plot_profile(board: Leaderboard, narrow: bool = False, seed: int = 0) -> Fig
                 resamples=500,
                 seeds_per_network=board.scores.seeds_per_network,
             )
-            axes.fill_between(thresholds, band.low, band.high, color=look["color"], alpha=0.2, linewidth=0)
+            axes.fill_between(thresholds, band.low, band.high, color=style["color"], alpha=0.2, linewidth=0)
     axes.set_xlim(thresholds[0], thresholds[-1])
     axes.set_ylim(0, 1.02)
     tau = "\N{GREEK SMALL LETTER TAU}"
@@ -120,22 +120,22 @@ def plot_profile(board: Leaderboard, narrow: bool = False, seed: int = 0) -> Fig
     return figure
 
 
-def policy_looks(standings: Sequence[Standing]) -> Looks:
+def policy_styles(standings: Sequence[Standing]) -> LineStyles:
     """Line style of every policy, the same in all pictures."""
-    looks: Looks = {}
+    styles: LineStyles = {}
     agents = others = 0
     for s in standings:
         if s.kind == "agent":
             colour, marker = AGENT_COLOURS[agents % len(AGENT_COLOURS)], MARKERS[agents % len(MARKERS)]
-            looks[s.policy] = {"color": colour, "marker": marker, "linewidth": 2.8, "markersize": 6, "zorder": 6}
+            styles[s.policy] = {"color": colour, "marker": marker, "linewidth": 2.8, "markersize": 6, "zorder": 6}
             agents += 1
         else:
             colour, marker = OTHER_COLOURS[others % len(OTHER_COLOURS)], MARKERS[others % len(MARKERS)]
-            looks[s.policy] = {"color": colour, "marker": marker, "linewidth": 1.2, "markersize": 4, "zorder": 4}
+            styles[s.policy] = {"color": colour, "marker": marker, "linewidth": 1.2, "markersize": 4, "zorder": 4}
             if s.kind == "privileged":
-                looks[s.policy] |= {"linestyle": (0, (4, 2)), "markerfacecolor": "white"}
+                styles[s.policy] |= {"linestyle": (0, (4, 2)), "markerfacecolor": "white"}
             others += 1
-    return looks
+    return styles
 
 
 def _figure(drawn: Sequence[Standing], narrow: bool, width: float, height: float) -> Figure:
@@ -156,7 +156,7 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
     )  # fmt: skip
 
 
-def _label_ends(axes: Axes, x: float, drawn: Sequence[Standing], looks: Looks, line_height: float) -> None:
+def _label_ends(axes: Axes, x: float, drawn: Sequence[Standing], styles: LineStyles, line_height: float) -> None:
     """Write each line's name to the right of its end at x, moved apart where they would overlap."""
     (bottom, top), (left, right) = axes.get_ylim(), axes.get_xlim()
     ascending = sorted(drawn, key=lambda s: float(s.retained.value[-1]))
@@ -164,7 +164,7 @@ def _label_ends(axes: Axes, x: float, drawn: Sequence[Standing], looks: Looks, l
     text_x = x + 0.075 * (right - left)
     placed = spread_apart(ends, line_height * (top - bottom), bottom, top)
     for s, end, y in zip(ascending, ends, placed, strict=True):
-        colour = looks[s.policy]["color"]
+        colour = styles[s.policy]["color"]
         axes.plot([x, text_x], [end, y], color=colour, linewidth=0.6, alpha=0.7, clip_on=False)
         weight = "bold" if s.kind == "agent" else "normal"
         axes.text(

@@ -21,7 +21,7 @@ from prune_env.studies.core.study import Rows
 from prune_env.studies.importance_shift.ranks import WARM_UP, Array, crossovers, curves, networks
 from prune_env.studies.importance_shift.trajectory import BAYES, COLUMNS, LABELS
 
-Evaluations = dict[str, dict[str, Any]]
+LineStyles = dict[str, dict[str, Any]]
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _GRAY = "#EEEEEE"
 _COMPONENT_COLOURS = (*AGENT_COLOURS, "#56B4E9")
@@ -32,32 +32,32 @@ def draw_importance(rows: Rows, title: str) -> Figure:
     settings = list(dict.fromkeys(str(r["setting"]) for r in rows))
     figure = Figure(figsize=(12.5, 0.9 + 2.25 * len(settings)), layout="constrained")
     panels = figure.subplots(len(settings), len(COLUMNS), squeeze=False, sharex="row")
-    looks: Evaluations = {}
+    styles: LineStyles = {}
     for line, setting in zip(panels, settings, strict=True):
         mine = [r for r in rows if r["setting"] == setting]
-        looks |= group_looks(mine)
+        styles |= group_styles(mine)
         for axes, measure in zip(line, COLUMNS, strict=True):
-            _draw_curves(axes, mine, measure, looks)
+            _draw_curves(axes, mine, measure, styles)
         line[0].set_ylabel(f"{setting}\nimportance")
     for axes, measure in zip(panels[0], COLUMNS, strict=True):
         axes.set_title(_title(measure))
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
-    _legend(figure, looks)
+    _legend(figure, styles)
     figure.suptitle(title, fontsize=11)
     return figure
 
 
 def draw_crossovers(rows: Rows, title: str) -> Figure:
     """Importance above and rank below, a column for each measure, with the crossovers of the mean marked."""
-    looks = group_looks(rows)
+    styles = group_styles(rows)
     figure = Figure(figsize=(13.5, 7.5), layout="constrained")
     panels = figure.subplots(2, len(COLUMNS), sharex=True)
     for column, measure in zip(panels.T, COLUMNS, strict=True):
-        groups, epochs, mean = _draw_curves(column[0], rows, measure, looks)
+        groups, epochs, mean = _draw_curves(column[0], rows, measure, styles)
         ranks = (-mean).argsort(axis=1).argsort(axis=1) + 1
         for g, group in enumerate(groups):
-            column[1].plot(epochs, ranks[:, g], **looks[group])
+            column[1].plot(epochs, ranks[:, g], **styles[group])
         start = int(WARM_UP * len(mean))
         found = crossovers(mean[start:])
         for epoch, i, j in found:
@@ -73,7 +73,7 @@ def draw_crossovers(rows: Rows, title: str) -> Figure:
         column[1].set_xlabel("epoch")
     panels[0, 0].set_ylabel("importance")
     panels[1, 0].set_ylabel("rank [1 = most important]")
-    _legend(figure, looks, [Line2D([], [], label="crossover", **_RING), Patch(color=_GRAY, label="warm-up")])
+    _legend(figure, styles, [Line2D([], [], label="crossover", **_RING), Patch(color=_GRAY, label="warm-up")])
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -89,7 +89,7 @@ _RING: dict[str, Any] = {
 }
 
 
-def _draw_curves(axes: Axes, rows: Rows, measure: str, looks: Evaluations) -> tuple[list[str], list[int], Array]:
+def _draw_curves(axes: Axes, rows: Rows, measure: str, styles: LineStyles) -> tuple[list[str], list[int], Array]:
     """Lines of means and bands of ranges; returns group names, epochs and the mean of what is drawn [E, G].
 
     Gradient and Fisher are drawn as they are; Bayes, in which groups hardly differ, as the deviation from their mean.
@@ -103,9 +103,9 @@ def _draw_curves(axes: Axes, rows: Rows, measure: str, looks: Evaluations) -> tu
     drawn = _shown(logs, measure)
     mean = _shown(logs.mean(axis=0), measure)
     for g, group in enumerate(groups):
-        axes.plot(epochs, mean[:, g], **looks[group])
+        axes.plot(epochs, mean[:, g], **styles[group])
         low, high = drawn[:, :, g].min(axis=0), drawn[:, :, g].max(axis=0)
-        axes.fill_between(epochs, low, high, color=looks[group]["color"], alpha=0.12, linewidth=0)
+        axes.fill_between(epochs, low, high, color=styles[group]["color"], alpha=0.12, linewidth=0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if not relative:
         axes.set_yscale("log")
@@ -124,7 +124,7 @@ def _title(measure: str) -> str:
     return LABELS[measure] + ("\n[% off the groups' mean]" if measure in BAYES else "")
 
 
-def group_looks(rows: Rows) -> Evaluations:
+def group_styles(rows: Rows) -> LineStyles:
     """Line style of every group.
 
     Coupling is thick and black. Else the colour is the component's and the dash the place in it; if there are only two
@@ -133,12 +133,12 @@ def group_looks(rows: Rows) -> Evaluations:
     described = {str(r["group"]): r for r in rows if r["kind"] == "group"}
     components = list(dict.fromkeys(name.partition(".")[0] for name in described))
     seen: dict[str, int] = {}
-    looks: Evaluations = {}
+    styles: LineStyles = {}
     for i, (name, row) in enumerate(described.items()):
         component = name.partition(".")[0]
         place = seen.get(component, 0)
         if row["coupling"]:
-            looks[name] = {"color": "black", "linewidth": 2.4, "linestyle": "-", "zorder": 6}
+            styles[name] = {"color": "black", "linewidth": 2.4, "linestyle": "-", "zorder": 6}
             continue
         seen[component] = place + 1
         index = components.index(component)
@@ -146,18 +146,18 @@ def group_looks(rows: Rows) -> Evaluations:
             colour, dash = _COMPONENT_COLOURS[index % len(_COMPONENT_COLOURS)], _DASHES[place % len(_DASHES)]
         else:
             colour, dash = OTHER_COLOURS[i % len(OTHER_COLOURS)], _DASHES[index]
-        looks[name] = {"color": colour, "linewidth": 1.4, "linestyle": dash, "zorder": 4}
-    return looks
+        styles[name] = {"color": colour, "linewidth": 1.4, "linestyle": dash, "zorder": 4}
+    return styles
 
 
-def _legend(figure: Figure, looks: Evaluations, marks: Sequence[Artist] = ()) -> None:
+def _legend(figure: Figure, styles: LineStyles, marks: Sequence[Artist] = ()) -> None:
     handles = [
-        Line2D([], [], label=f"{name} (coupling)" if look["color"] == "black" else name, **look)
-        for name, look in sorted(looks.items(), key=lambda item: _order(item[0], looks))
+        Line2D([], [], label=f"{name} (coupling)" if style["color"] == "black" else name, **style)
+        for name, style in sorted(styles.items(), key=lambda item: _order(item[0], styles))
     ]
     figure.legend(handles=[*handles, *marks], loc="outside right center", frameon=False, fontsize=8)
 
 
-def _order(name: str, looks: Evaluations) -> tuple[int, str]:
-    components = list(dict.fromkeys(n.partition(".")[0] for n in looks))
+def _order(name: str, styles: LineStyles) -> tuple[int, str]:
+    components = list(dict.fromkeys(n.partition(".")[0] for n in styles))
     return components.index(name.partition(".")[0]), name
