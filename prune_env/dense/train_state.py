@@ -122,10 +122,18 @@ class TrainState:
         return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
 
     def load(self, state: State) -> None:
-        """Restore what `state` returned; the model must be dense."""
+        """Restore what `state` returned; the model must be dense.
+
+        A state may lack target networks and optimizer states, and be in half precision: target networks are then
+        copies of what they follow, and the optimizers start anew.
+
+        Raises:
+            RuntimeError: If tensors of the model, or of a target network that is there, are missing.
+        """
         self.model.load_state_dict(part(state, "model."))
-        for i, (_, network) in enumerate(self.surgeon.target_networks):
-            network.load_state_dict(part(state, f"target_network.{i}."))
+        for i, (name, network) in enumerate(self.surgeon.target_networks):
+            stored = part(state, f"target_network.{i}.")
+            network.load_state_dict(stored or self.model.get_submodule(name).state_dict())
         for i, optimizer in enumerate(self.optimizers):
             values: dict[int, State] = {}
             for key, tensor in part(state, f"optimizer.{i}.").items():

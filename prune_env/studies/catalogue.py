@@ -7,11 +7,12 @@ from prune_env.studies.core.study import Study
 from prune_env.studies.damage.study import Damage
 from prune_env.studies.importance_shift.figures import FIGURES
 from prune_env.studies.importance_shift.hypotheses import Hypotheses
+from prune_env.studies.importance_shift.paper_size_run import PaperSizeRun
 from prune_env.studies.importance_shift.table1 import Table1
 from prune_env.studies.importance_shift.table2 import Table2
 from prune_env.studies.workflows.study import Workflows
 
-_ALL = (Table1(), Table2(), *FIGURES, Hypotheses(), Damage(), SparsityReward(), Workflows())
+_ALL = (Table1(), Table2(), *FIGURES, PaperSizeRun(), Hypotheses(), Damage(), SparsityReward(), Workflows())
 STUDIES: dict[str, Study] = {study.name: study for study in _ALL}
 
 

@@ -103,7 +103,7 @@ class TDMPC(Target):
         check_value(f"image from {obs}", self.recipe.image, int, frames)
         usual: dict[str, Any] = {x: getattr(self.recipe, x) for x in ("horizon", "discount", "std", "bfloat16")}
         usual |= PLANNERS.get((task, obs), {})
-        self._usual_planner, self.planner = Planner(**usual), Planner(**usual | dict(planner or {}))
+        self.usual_planner, self.planner = Planner(**usual), Planner(**usual | dict(planner or {}))
         self.dense_training = self.recipe.dense_training()
         self.task = _make_task(task, obs, self.recipe)
         if self.recipe.horizon > self.task.episode_length:
@@ -230,7 +230,18 @@ class TDMPC(Target):
         self, model: nn.Module, split: Split, controller: str, starts: int, planner: Planner | None = None
     ) -> float:
         """Mean return of "planner" or "policy" over the first `starts` fixed initial states of `split`."""
-        return self._mean_return(self._actor(_net(model), split, controller, planner or self.planner), split, starts)
+        return float(self.returns(model, split, controller, starts, planner).mean())
+
+    def returns(
+        self, model: nn.Module, split: Split, controller: str, starts: int, planner: Planner | None = None
+    ) -> Tensor:
+        """Return of "planner" or "policy" from each of the first `starts` fixed initial states of `split`, [starts]."""
+        return self._returns(self._actor(_net(model), split, controller, planner or self.planner), split, starts)
+
+    def random_returns(self, split: Split, starts: int) -> Tensor:
+        """Return of random actions from each of the first `starts` fixed initial states of `split`, [starts]."""
+        generator = torch.Generator().manual_seed(_START_SEEDS[split])
+        return self._returns(random_actor(self.task.action_dim, generator), split, starts)
 
     def _actor(self, net: ControllerNet, split: Split, controller: str, planner: Planner) -> Actor:
         if controller == "policy":
@@ -247,7 +258,7 @@ class TDMPC(Target):
         From pixels the policy alone is evaluated, as planning takes too long.
         """
         controllers = CONTROLLERS if self.obs == "state" else ("policy",)
-        planner = self._usual_planner  # options that are not in `settings` must not decide which network is the best
+        planner = self.usual_planner  # options that are not in `settings` must not decide which network is the best
         returns = {
             f"{name}_return": self.mean_return(model, "validation", name, _EVALUATION_STARTS[name], planner)
             for name in controllers
@@ -257,8 +268,7 @@ class TDMPC(Target):
 
     def floor(self, split: Split) -> float:
         """Mean return of random actions over the same initial states."""
-        generator = torch.Generator().manual_seed(_START_SEEDS[split])
-        return self._mean_return(random_actor(self.task.action_dim, generator), split, self.starts)
+        return float(self.random_returns(split, self.starts).mean())
 
     def video(self, model: nn.Module, split: Split) -> list[npt.NDArray[np.uint8]]:
         """Episodes from the first three fixed initial states, side by side; a picture for each step of control."""
@@ -268,9 +278,9 @@ class TDMPC(Target):
         roll_out(self.task, starts, actor, self.recipe.stack, lambda now: pictures.append(np.hstack(list(render(now)))))
         return pictures
 
-    def _mean_return(self, actor: Actor, split: Split, starts: int) -> float:
+    def _returns(self, actor: Actor, split: Split, starts: int) -> Tensor:
         states = fixed_starts(self.task, starts, _START_SEEDS[split])
-        return float(roll_out(self.task, states, actor, self.recipe.stack).returns.mean())
+        return roll_out(self.task, states, actor, self.recipe.stack).returns
 
 
 def _net(model: nn.Module) -> ControllerNet:
