@@ -5,7 +5,7 @@ import pytest
 from prune_env.studies.importance_shift.networks import autoencoders
 from prune_env.studies.importance_shift.parameter_counts import count_autoencoder, count_controller
 from prune_env.studies.importance_shift.table1 import Table1, exactly, near
-from prune_env.studies.importance_shift.table2 import Table2
+from prune_env.studies.importance_shift.table2 import PRINTED, Table2
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +74,21 @@ def test_the_quick_setting_does_not_judge_quality(counted):
     assert [c.verdict for c in found[-2:]] == ["cannot be decided"] * 2
 
 
-def test_table_2_finds_every_number_and_does_not_find_the_sum(counted):
+def test_table_2_finds_every_number_and_that_the_rows_sum_to_more(counted):
     study = Table2()
     rows = [r for r in counted if r["network"] in ("autoencoder, latent 256", "TD-MPC")]
     found = study.claims(rows, quick=False)
-    assert [c.verdict for c in found] == ["agrees"] * 10 + ["cannot be decided"]
-    assert all(number in found[-1].measured for number in ("1,490,016", "1,518,610", "29,750"))
+    assert [c.verdict for c in found] == ["agrees"] * 11
+    assert all(number in found[-1].measured for number in ("1,752,672", "1,518,610", "29,750"))
     wrong = [{**r, "parameters": 1} if r["name"] == "pi.0" else r for r in rows]
     assert [c.verdict for c in study.claims(wrong, quick=False)].count("disagrees") == 1
-    assert study.table(rows, quick=False).count("\n") == 7 + 15 + 1
+    text = study.table(rows, quick=False)
+    assert len([line for line in text.splitlines() if line.startswith("| ")]) == (10 + 2) + (7 + 15 + 2)
+    for row in PRINTED:  # each row of the paper is a sum of our root layers
+        assert (
+            sum(r["parameters"] for r in rows if r["name"] in row.ours and r["network"] == "TD-MPC") == row.parameters
+        )
+    assert "In no row of the paper: encoder.1 14,144, encoder.10 14,450." in text
     assert study.draw(rows, quick=False) is not None
 
 
