@@ -139,7 +139,7 @@ def _beside(rows: Rows) -> str:
         "TD-MPC, the paper's rows beside ours:\n\n"
         + markdown_table(header, table)
         + f"\n\nIn no row of the paper: {', '.join(unlisted)}. encoder.10 is our one coupling group, the latent "
-        "itself: it goes together with the inputs of dynamics, reward, pi, q1 and q2. In the paper the layers that read "
+        "itself: it goes together with the inputs of dynamics, reward, pi, q1 and q2. In the paper layers that read "
         "the latent are members of coupling groups; here each of them is a component group of its own hidden channels."
     )
 
