@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -21,7 +22,7 @@ from prune_env.studies.component_aware.paper_job import (
     WEIGHTED,
     paper_point,
 )
-from prune_env.studies.core import Job, Rows, dense_networks, depends_on
+from prune_env.studies.core import Job, Rows, depends_on
 from prune_env.validation import Range, check_value
 
 VANILLA, LOCAL, AWARE = "depgraph-global", "depgraph-local", "l2"
@@ -99,8 +100,13 @@ class Point:
     def job(self) -> Job:
         """The job that makes its rows."""
         arguments = {**vars(self), "controllers": list(self.controllers)}
-        depends = {**depends_on(NETWORK), "dense": identify(CheckpointSpec("tdmpc", TASK))}
-        return Job(paper_point, arguments, depends, dense_networks(NETWORK, 0))
+        return Job(paper_point, arguments, _depends())  # its network ships with the package: nothing is trained before
+
+
+@cache
+def _depends() -> dict[str, Any]:
+    """What the rows depend on besides their point."""
+    return {**depends_on(NETWORK), "dense": identify(CheckpointSpec("tdmpc", TASK))}
 
 
 def key_of(row: dict[str, Any]) -> Key:
