@@ -9,6 +9,7 @@ from prune_env.dense import DenseTrainingError
 from prune_env.parallel import Engine, single_threaded
 from prune_env.storage import expanded
 from prune_env.studies import catalogue
+from prune_env.studies.component_aware import paper_run
 from prune_env.studies.core.job_store import Done, run_jobs
 from prune_env.studies.core.page import is_of_full_setting, write_index, write_study
 from prune_env.studies.core.study import Claim
@@ -62,7 +63,7 @@ def reproduce(
             if not any(done[job.key].failure for job in wanted):
                 command = _command(study.name, quick, seeds)
                 claims[study.name] = write_study(study, done, wanted, out / study.name, quick, of_seeds, command)
-                write_index(catalogue.STUDIES, out)
+                write_index([*catalogue.STUDIES, paper_run.NAME], out)
     failures = {key: outcome.failure for key, outcome in done.items() if outcome.failure}
     if failures:
         listed = "; ".join(f"{key}: {failure}" for key, failure in failures.items())

@@ -169,3 +169,27 @@ def test_written_files_have_the_usual_mode(tmp_path):
     write_atomically(tmp_path / "ours", b"")
     (tmp_path / "theirs").write_bytes(b"")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "theirs").stat().st_mode
+
+
+def test_a_network_alone_in_half_precision_is_a_state(cache):
+    spec = CheckpointSpec("tdmpc", {"dense_steps": 3, "width": 8, "latent_dim": 4, "encoder_width": 8, "starts": 1})
+    made = checkpoints.fresh_train_state(spec)
+    made.tracker.steps = 7
+    with torch.no_grad():
+        for p in made.model.parameters():
+            p.add_(0.5)  # so that target networks lag behind
+    kept = {name: t for name, t in made.state().items() if not name.startswith(("target_network", "optimizer"))}
+    half = {name: t.half() if name.startswith("model.") and t.is_floating_point() else t for name, t in kept.items()}
+    loaded = checkpoints.fresh_train_state(spec)
+    loaded.load(half)
+    for name, tensor in loaded.model.state_dict().items():
+        assert tensor.dtype == made.model.state_dict()[name].dtype and tensor.equal(half[f"model.{name}"].to(tensor))
+    names = [name for name, _ in loaded.surgeon.target_networks]
+    assert names
+    for name, network in loaded.surgeon.target_networks:
+        followed = loaded.model.get_submodule(name).state_dict()
+        assert all(followed[key].equal(tensor) for key, tensor in network.state_dict().items())
+    assert loaded.tracker.steps == 7 and not any(optimizer.state for optimizer in loaded.optimizers)
+    del half[f"model.{names[0]}." + next(iter(loaded.model.get_submodule(names[0]).state_dict()))]
+    with pytest.raises(RuntimeError, match="Missing key"):
+        loaded.load(half)

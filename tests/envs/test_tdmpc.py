@@ -12,6 +12,8 @@ from prune_env.dense import CheckpointSpec, export_checkpoint, is_cached, load_c
 from prune_env.dense.checkpoints import SHIPPED
 from prune_env.dense.pool import Pool
 from prune_env.groups import count_cost
+from prune_env.studies.importance_shift import paper_size_run
+from prune_env.studies.importance_shift.ranks import curves
 from prune_env.targets.tdmpc.rollout import fixed_starts, planning_actor, roll_out
 
 PENDULUM = "PruneEnv/TDMPCPendulum-v0"
@@ -47,6 +49,29 @@ def test_the_default_controllers_are_there(task):
         assert is_cached(CheckpointSpec("tdmpc", {"task": task[0], "obs": task[1]}))
     except ImportError as error:
         pytest.skip(str(error))
+
+
+def test_the_controller_of_the_papers_size_is_there_in_half_precision():
+    pytest.importorskip("dm_control", reason="cartpole needs the extra 'control'")
+    spec = CheckpointSpec("tdmpc", {"task": "cartpole-swingup", "obs": "pixels", "sizes": "paper"})
+    (path,) = (path for path in SHIPPED.glob("*.json") if "precision" in json.loads(path.read_text()))
+    assert path.with_suffix(".safetensors").stat().st_size <= 7e6
+    try:
+        train_state = load_checkpoint(spec)
+    except ImportError as error:
+        pytest.skip(str(error))
+    model = train_state.model
+    assert sum(p.numel() for p in model.parameters()) == 1_548_360
+    assert {p.dtype for p in model.parameters()} == {torch.float32} and int(model.updates) == 10_500
+    assert all(p.half().float().equal(p) for p in model.parameters())
+    for name, network in train_state.surgeon.target_networks:
+        followed = model.get_submodule(name).state_dict()
+        assert all(followed[key].equal(tensor) for key, tensor in network.state_dict().items())
+    assert not any(optimizer.state for optimizer in train_state.optimizers)
+    # Importance is that of training: the posterior has seen every update.
+    recorded = curves(paper_size_run.recorded(), "gradient")[2][10_500 // 125 - 1]
+    assert train_state.tracker.groups(("gradient",))[0].tolist() == pytest.approx(recorded.tolist(), rel=1e-4)
+    assert float(train_state.tracker.state_dict()["bayes.alpha"]) == 1 + 0.25 * 10_500
 
 
 def test_the_held_out_pool_is_there():

@@ -10,10 +10,11 @@ from prune_env.benchmark.plot_style import save_figure, styled
 from prune_env.dense import DenseTrainingError
 from prune_env.parallel import Engine, single_threaded
 from prune_env.storage import expanded, locked, sealed, write_atomically
+from prune_env.studies import catalogue
 from prune_env.studies.component_aware import paper_study as study
 from prune_env.studies.component_aware.paper_plan import Amount, missing, points
 from prune_env.studies.core.job_store import run_jobs
-from prune_env.studies.core.page import claims_table, to_csv
+from prune_env.studies.core.page import claims_table, to_csv, write_index
 from prune_env.studies.core.study import Claim, Row, Rows
 
 NAME = "sparsity-reward-paper"
@@ -56,6 +57,7 @@ def reproduce_paper_controller(
                 write_atomically(data, to_csv(rows).encode())
         finally:
             claims = write_page(rows, folder) if rows else []
+            write_index([*catalogue.STUDIES, NAME], folder.parent)
     if failures:
         raise DenseTrainingError(f"{len(failures)} points failed: {'; '.join(failures)}")
     return claims
