@@ -257,6 +257,18 @@ def test_bench_lets_policies_compete_and_report_needs_only_its_files(trained, ru
         (["bench", "--env", "CartPole-v1"], "CartPole-v1 is no pruning environment (known: PruneEnv/Autoencoder-v0"),
         (["demo", "--timesteps", "0"], "--timesteps must be a whole number in [1, inf), got 0"),
         (["reproduce", "table1", "--jobs", "-1"], "--jobs must be a whole number in [1, inf), got -1"),
+        (
+            ["reproduce", "table1", "--controller", "paper"],
+            "--controller paper goes with the study sparsity-reward alone",
+        ),
+        (
+            ["reproduce", "sparsity-reward", "--controller", "paper", "--methods", "l3"],
+            "unknown method 'l3'; known: depgra",
+        ),
+        (
+            ["reproduce", "sparsity-reward", "--controller", "paper", "--episodes", "0"],
+            "--episodes must be a whole number",
+        ),
         (["groups", "autoencodr"], "unknown target 'autoencodr'; did you mean 'autoencoder'? (known: autoencoder"),
         (["groups", "autoencoder", "-s", "latent=3"], "unknown option 'latent'; did you mean 'latent_dim'?"),
         (["groups", "autoencoder", "-s", "data=cifar"], "unknown data 'cifar'; known data: digits, mnist"),

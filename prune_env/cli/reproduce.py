@@ -45,7 +45,8 @@ def reproduce(
         encoder: Only these treatments of the encoder: "as any other", "weighted up" or "protected".
     """
     out = expanded(out)
-    check_at_least(0, seeds=seeds)
+    check_at_least(0, seeds=seeds, fine_tune=fine_tune)
+    check_at_least(1, episodes=episodes)
     workers = processes(jobs)
     if controller == "paper":
         if tuple(names) != ("sparsity-reward",) or quick:

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 from prune_env.studies.component_aware import paper_run
+from prune_env.studies.component_aware.paper_claims import claims
+from prune_env.studies.component_aware.paper_curves import Curve, common, curve, fall_difference
 from prune_env.studies.component_aware.paper_job import DENSE, FREE, PROTECTED, RANDOM, WEIGHTED, paper_point
+from prune_env.studies.component_aware.paper_page import draw, table
 from prune_env.studies.component_aware.paper_plan import (
     AWARE,
+    LOCAL,
     MEASURED,
     METHODS,
     SPARSITIES,
@@ -20,7 +24,6 @@ from prune_env.studies.component_aware.paper_plan import (
     points,
 )
 from prune_env.studies.component_aware.paper_run import read_rows, reproduce_paper_controller, write_page
-from prune_env.studies.component_aware.paper_study import Curve, claims, common, curve, draw, fall_difference, table
 from prune_env.studies.core.job_store import Done
 from prune_env.studies.core.page import to_csv
 
@@ -68,6 +71,15 @@ def test_verdicts_follow_from_the_curves():
     assert [claim.verdict for claim in claims(rows)] == ["disagrees"] * 3
     alike = made_up({(VANILLA, FREE): (800, 420, 100, 30), (AWARE, FREE): (800, 420, 100, 30)})
     assert [claim.verdict for claim in claims(alike)] == ["cannot be decided"] * 3
+
+
+def test_both_ways_to_run_vanilla_pruning_are_judged():
+    rows = [*made_up({(LOCAL, FREE): (600, 300, 100, 30)}), row(LOCAL, 0.05, 700.0), row(VANILLA, 0.05, 815.0)]
+    assert [(claim.paper[:36], claim.verdict) for claim in claims(rows)] == [
+        ("The vanilla approach experiences an ", "disagrees"),
+        ("The vanilla approach experiences an ", "agrees"),
+        ("The vanilla approach has an abrupt 5", "agrees"),
+    ]
 
 
 def test_measures_and_the_protected_encoder_are_compared_with_l2():
@@ -150,13 +162,10 @@ def test_rows_are_kept_point_by_point(tmp_path, monkeypatch):
             asked.append(arguments["sparsity"])
             if len(asked) == 4:
                 raise KeyboardInterrupt
-            made = row(
-                arguments["method"], arguments["sparsity"], {DENSE: 820.0, RANDOM: 20.0}.get(arguments["method"], 500.0)
-            )
-            yield (
-                job.key,
-                Done([{k: v for k, v in made.items() if k not in ("code", "torch")}], {"code": "c", "torch": "t"}),
-            )
+            mean = {DENSE: 820.0, RANDOM: 20.0}.get(arguments["method"], 500.0)
+            made = row(arguments["method"], arguments["sparsity"], mean)
+            kept = [{name: value for name, value in made.items() if name not in ("code", "torch")}]
+            yield job.key, Done(kept, {"code": "c", "torch": "t"})
 
     monkeypatch.setattr(paper_run, "run_jobs", run_jobs)
     monkeypatch.setattr(Point, "job", lambda self: type("J", (), {"key": str(self), "arguments": vars(self)}))

@@ -11,7 +11,8 @@ from prune_env.dense import DenseTrainingError
 from prune_env.parallel import Engine, single_threaded
 from prune_env.storage import expanded, locked, sealed, write_atomically
 from prune_env.studies import catalogue
-from prune_env.studies.component_aware import paper_study as study
+from prune_env.studies.component_aware import paper_page as page
+from prune_env.studies.component_aware.paper_claims import claims
 from prune_env.studies.component_aware.paper_plan import Amount, missing, points
 from prune_env.studies.core.job_store import run_jobs
 from prune_env.studies.core.page import claims_table, to_csv, write_index
@@ -56,11 +57,11 @@ def reproduce_paper_controller(
                 rows += [{**row, "code": done.made_with["code"], "torch": done.made_with["torch"]} for row in done.rows]
                 write_atomically(data, to_csv(rows).encode())
         finally:
-            claims = write_page(rows, folder) if rows else []
+            made = write_page(rows, folder) if rows else []
             write_index([*catalogue.STUDIES, NAME], folder.parent)
     if failures:
         raise DenseTrainingError(f"{len(failures)} points failed: {'; '.join(failures)}")
-    return claims
+    return made
 
 
 def read_rows(path: Path) -> Rows:
@@ -79,29 +80,29 @@ def _typed(row: dict[str, str]) -> Row:
 
 def write_page(rows: Rows, folder: Path) -> list[Claim]:
     """Write figure, claims.json and page.md from the rows; returns the claims."""
-    claims = study.claims(rows)
-    save_figure(styled(study.draw)(rows), folder / "figure")
+    found = claims(rows)
+    save_figure(styled(page.draw)(rows), folder / "figure")
     made = sorted({(str(row["torch"]), str(row["code"])) for row in rows})
     made_by = [f"- {sum(row['code'] == code for row in rows)} rows: torch {torch}, code {code}" for torch, code in made]
     parts = [
-        f"# {study.TITLE}",
-        study.SETTING,
-        study.what_was_run(rows),
-        f"![{study.TITLE}](figure.png)",
+        f"# {page.TITLE}",
+        page.SETTING,
+        page.what_was_run(rows),
+        f"![{page.TITLE}](figure.png)",
         "## The paper's statements",
-        claims_table(claims) if claims else "No statement can be judged from these points.",
+        claims_table(found) if found else "No statement can be judged from these points.",
         "## Numbers",
-        study.table(rows),
+        page.table(rows),
         "## How this was made",
         f"- Command: `{COMMAND}`; `--help` lists the options that say how much\n" + "\n".join(made_by),
     ]
     write_atomically(folder / "page.md", ("\n\n".join(parts) + "\n").encode())
     said = {
-        "title": study.TITLE,
+        "title": page.TITLE,
         "command": COMMAND,
         "quick": False,
         "made_with": [{"torch": torch, "code": code} for torch, code in made],
-        "claims": [vars(claim) for claim in claims],
+        "claims": [vars(claim) for claim in found],
     }
     write_atomically(folder / "claims.json", json.dumps(sealed(said), indent=1).encode())
-    return claims
+    return found
