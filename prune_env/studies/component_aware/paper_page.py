@@ -19,8 +19,9 @@ SETTING = (
     "is cut once to a share of the parameters of all components. The channels with the least L2 norm of a group go, "
     "nothing is repaired. *Vanilla DepGraph* is torch-pruning's own pruner, which knows no components; it says how "
     "many channels each group loses, by one threshold (global) or one ratio (local). *Component-aware* pruning shares "
-    "the cut out by the importance of each component and coupling group. Every cut is made along verified groups, so "
-    "a cut that breaks an interface between components cannot happen here.\n\n"
+    "the cut out by the importance of each component and coupling group, by the rule of all heuristics here: a group "
+    "keeps a power of a common share, and the more the larger its standardised log-importance. Cuts go along verified "
+    "groups, so a cut that breaks an interface between components cannot happen here.\n\n"
     "After §5 of the paper the encoder is *weighted up* (its groups, and the coupling group that it shares, keep the "
     "fourth root of the share they would keep) or *protected* (they lose nothing). The *planner* uses all components, "
     "as the paper's controller does; the *policy* uses encoder and pi only.\n\n"
@@ -46,13 +47,14 @@ def what_was_run(rows: Rows) -> str:
                 done, whole = sum(counts), len(methods) * len(SPARSITIES)
                 table.append([controller, stage_name(steps), encoder, f"{done} of {whole}"])
     episodes = ", ".join(map(str, sorted({int(row["episodes"]) for row in rows})))
-    whole = len(points(Amount(planner=True)))
-    header = ("acts", "stage", "encoder", "points run")
+    whole = len(points(Amount()))
     tuned = "" if any(stages(rows)) else " Nothing was fine-tuned yet."
+    header = ("acts", "stage", "encoder", "points run")
     return (
-        f"**What has been run.** Episodes per point: {episodes}. Of the full experiment ({whole} cuts right after the "
-        f"cut, policy and planner, and the same after fine-tuning with three seeds):{tuned} Points that are missing "
-        "are made by the command below, which keeps the rows that are there.\n\n" + markdown_table(header, table)
+        f"**What has been run.** The full experiment has {whole} points right after the cut, references included, each "
+        "for policy and planner, and the same cuts after fine-tuning with three seeds. Here is what there is of it, "
+        f"with {episodes} episodes per point.{tuned} The command below makes those that are missing, and keeps the "
+        "rows that are there.\n\n" + markdown_table(header, table)
     )
 
 
