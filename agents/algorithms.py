@@ -38,7 +38,7 @@ def loadable(name: str) -> type[BaseAlgorithm]:
     try:
         return getattr(import_module(module), title)
     except ImportError as error:
-        raise ValueError(f"agents of {title} need sb3-contrib: pip install sb3-contrib") from error
+        raise ValueError(f"{title} needs sb3-contrib ({error}): pip install 'prune_env[contrib]'") from error
 
 
 def algorithm_of(model: BaseAlgorithm) -> str:

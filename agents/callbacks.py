@@ -170,7 +170,15 @@ class SameEpisodes(EvalCallback):
         return goes_on
 
 
-def evaluation(env: VecEnv, folder: Path, every: int, episodes: int, seed: int, since: int = 0) -> EvalCallback:
+def evaluation(
+    env: VecEnv,
+    folder: Path,
+    every: int,
+    episodes: int,
+    seed: int,
+    since: int = 0,
+    after: BaseCallback | None = None,
+) -> EvalCallback:
     """Evaluate periodically, deterministically, and keep the learning curve in `evaluations.npz`.
 
     Args:
@@ -180,10 +188,18 @@ def evaluation(env: VecEnv, folder: Path, every: int, episodes: int, seed: int, 
         episodes: Episodes of each evaluation.
         seed: Seed of these episodes.
         since: Steps that a resumed training starts from; evaluations after it are dropped, as they will be repeated.
+        after: Called after each evaluation.
     """
     path = folder / FILE_NAME
     callback = SameEpisodes(
-        env, path, eval_freq=every, n_eval_episodes=episodes, deterministic=True, verbose=0, seed=seed
+        env,
+        path,
+        callback_after_eval=after,
+        eval_freq=every,
+        n_eval_episodes=episodes,
+        deterministic=True,
+        verbose=0,
+        seed=seed,
     )
     if path.is_file():
         try:

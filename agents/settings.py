@@ -7,13 +7,23 @@ from importlib.resources import files
 from typing import Any
 
 import yaml
-from stable_baselines3 import DDPG, PPO, SAC, TD3
+from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from prune_env.agents.algorithms import LOADABLE, loadable
 from prune_env.agents.policies import GroupPolicy
+from prune_env.open_sets import find
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC, "td3": TD3, "ddpg": DDPG}
+ALGORITHMS: dict[str, type[BaseAlgorithm] | str] = {
+    "ppo": PPO,
+    "sac": SAC,
+    "td3": TD3,
+    "ddpg": DDPG,
+    "a2c": A2C,
+    **{name: LOADABLE[name] for name in ("tqc", "trpo", "crossq")},
+}
+"""Name -> class, or module and class of sb3-contrib, an extra: imported when it is asked for."""
 POLICIES: dict[str, str | type[ActorCriticPolicy]] = {"MlpPolicy": "MlpPolicy", "GroupPolicy": GroupPolicy}
 
 
@@ -21,11 +31,10 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
     """The SB3 class of an algorithm.
 
     Raises:
-        ValueError: If the name is unknown; the known ones are listed.
+        ValueError: If the name is unknown; the known ones are listed. If it is one of sb3-contrib, which is missing.
     """
-    if name not in ALGORITHMS:
-        raise ValueError(f"unknown algorithm {name!r}; known algorithms: {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[name]
+    found = find("algorithm", name, ALGORITHMS)
+    return loadable(name) if isinstance(found, str) else found
 
 
 def load_hyperparams(name: str, env_id: str) -> dict[str, Any]:
@@ -43,9 +52,7 @@ def policy_class(name: str) -> str | type[ActorCriticPolicy]:
     Raises:
         ValueError: If the name is unknown; the known ones are listed.
     """
-    if name not in POLICIES:
-        raise ValueError(f"unknown policy network {name!r}; known: {', '.join(POLICIES)}")
-    return POLICIES[name]
+    return find("policy network", name, POLICIES)
 
 
 def parse_schedule(value: Any) -> Any:

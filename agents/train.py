@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +15,18 @@ import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor, VecNormalize
 
 import prune_env
 from prune_env.agents.behaviour_cloning import clone_behaviour
 from prune_env.agents.callbacks import Checkpoints, ProgressBar, PruningScalars, evaluation
+from prune_env.agents.hyperparameters import check_hyperparams, make_algorithm, rounds_per_update
 from prune_env.agents.normalisation import without_normalisation
 from prune_env.agents.policies import GroupPolicy
 from prune_env.agents.saved import read_description, restore_normaliser, save_agent
-from prune_env.agents.settings import algorithm, load_hyperparams, parse_schedule, policy_class
+from prune_env.agents.settings import algorithm, load_hyperparams
+from prune_env.agents.trackers import tracking
 from prune_env.dense.pool import prepare
 from prune_env.envs import PruningEnv
 from prune_env.parallel import cores, interrupts_blocked, single_threaded
@@ -64,6 +66,9 @@ def train_agent(
     hyperparams: Mapping[str, Any] | None = None,
     eval_every: int = 1024,
     eval_episodes: int = 24,
+    trackers: Sequence[str] = (),
+    callbacks: Sequence[BaseCallback] = (),
+    callback_after_eval: BaseCallback | None = None,
     progress: bool = True,
 ) -> Path:
     """Train an agent and return the path of its `model.zip`; an interrupted run resumes from its last checkpoint.
@@ -73,27 +78,34 @@ def train_agent(
         env_id: Id of the environment.
         out: Folder of the run: model, learning curve (`evaluations.npz`) and TensorBoard logs.
         env_options: Arguments of the environment, besides `ENV_OPTIONS`.
-        timesteps: Rounds in all environments together; by default the hyperparameters' `n_timesteps`.
+        timesteps: Rounds in all environments together; by default the hyperparameters' `n_timesteps`. Training
+            ends with an update, so they are rounded up to whole updates, with a warning in the log.
         n_envs: Number of environments, each in its own process if there are several; by default the hyperparameters'.
         seed: Seed of the agent and of the environments.
-        hyperparams: Hyperparameters that replace those of the YAML file. `behaviour_cloning` names a plain policy to
-            warm-start a `GroupPolicy` from.
+        hyperparams: Hyperparameters that replace those of the YAML file: arguments of the algorithm's constructor, and
+            `n_envs`, `n_timesteps`, `normalize`, `noise_type` and `noise_std` as in rl-zoo. `behaviour_cloning` names a
+            plain policy to warm-start a `GroupPolicy` from.
         eval_every: Rounds between evaluations on training networks, and between checkpoints.
         eval_episodes: Episodes of each evaluation.
+        trackers: Experiment trackers with their options, e.g. "wandb:project=pruning", see `prune_env.agents.TRACKERS`.
+        callbacks: Further callbacks of SB3.
+        callback_after_eval: Called after each evaluation, as by SB3's `EvalCallback`, which is its `parent`.
         progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: If a name is unknown, or `out` holds a run with another configuration.
+        ValueError: If a name is unknown, a hyperparameter is unknown or out of range, or `out` holds a run with another
+            configuration.
+        ImportError: If the package of a tracker is missing.
     """
     for name, value in {"timesteps": timesteps, "n_envs": n_envs, "eval_every": eval_every}.items():
         if value is not None:
             check_value(name, value, int, Range(1))
     check_value("seed", seed, int, Range(0))
-    algorithm(algo)  # an unknown name raises here, before anything is written
     out = expanded(out)
     settings = load_hyperparams(algo, env_id) | dict(hyperparams or {})
+    check_hyperparams(algo, settings)  # and the algorithm's name, before anything is written
     n_envs = n_envs or settings.get("n_envs", 1)
-    timesteps = timesteps or settings.get("n_timesteps", 10_000)
+    timesteps = _whole_updates(algo, settings, timesteps or settings.get("n_timesteps", 10_000), n_envs)
     options = {**ENV_OPTIONS, **(env_options or {})}
     described = {
         "algorithm": algo,
@@ -103,10 +115,9 @@ def train_agent(
         "seed": seed,
         "hyperparams": {k: v for k, v in settings.items() if k not in ("n_envs", "n_timesteps")},
     }
-    config: dict[str, Any] = json.loads(canonical_json(described))  # a copy, as SB3 writes into policy_kwargs
-    if settings.get("behaviour_cloning") and policy_class(settings.get("policy", "MlpPolicy")) is not GroupPolicy:
-        raise ValueError("behaviour_cloning warm-starts a GroupPolicy only; give the hyperparameter policy=GroupPolicy")
+    config: dict[str, Any] = json.loads(canonical_json(described))
     _refuse_other(out, config)
+    tracked = [tracking(text, config, out) for text in trackers]
     started, earlier = time.perf_counter(), _seconds_so_far(out)
     make = EnvFactory(env_id, options)
     single: PruningEnv = make().unwrapped  # type: ignore[assignment]
@@ -127,20 +138,34 @@ def train_agent(
 
         left, every = timesteps - model.num_timesteps, max(eval_every // n_envs, 1)
         checkpoints = Checkpoints(save, eval_every)
-        callbacks = [
+        used: list[BaseCallback] = [
             PruningScalars(single.group_names),
-            evaluation(eval_venv, out, every, eval_episodes, seed + 1, since=model.num_timesteps),
+            evaluation(eval_venv, out, every, eval_episodes, seed + 1, model.num_timesteps, callback_after_eval),
             checkpoints,
+            *callbacks,
         ]
         if progress:
             bar = ProgressBar(timesteps, f"{algo} on {env_id}")
-            callbacks.append(bar)
+            used.append(bar)
             open_environments.callback(bar.close)
         if left > 0:
+            used += [open_environments.enter_context(tracker) for tracker in tracked]
             with checkpoints.saving_interruptions():
-                model.learn(left, callback=CallbackList(callbacks), tb_log_name=algo, reset_num_timesteps=False)
+                model.learn(left, callback=CallbackList(used), tb_log_name=algo, reset_num_timesteps=False)
         save()
     return out / "model.zip"
+
+
+def _whole_updates(algo: str, settings: Mapping[str, Any], timesteps: int, n_envs: int) -> int:
+    """Timesteps rounded up to whole updates, as SB3 trains no other number of them."""
+    unit = rounds_per_update(algo, settings, n_envs)
+    rounded = -(-timesteps // unit) * unit
+    if rounded != timesteps:
+        _log.warning(
+            "timesteps=%d is rounded up to %d: with %d environments %s is updated every %d rounds",
+            *(timesteps, rounded, n_envs, algo, unit),
+        )
+    return rounded
 
 
 def _refuse_other(out: Path, config: dict[str, Any]) -> None:
@@ -215,10 +240,7 @@ def _make_or_resume(
         # The environments start new episodes: with the old seed they would repeat those of the earlier run.
         venv.seed(seed + model.num_timesteps)
         return model
-    ours = {"n_envs", "n_timesteps", "normalize", "behaviour_cloning"}  # no arguments of SB3's algorithms
-    arguments = {k: parse_schedule(v) for k, v in settings.items() if k not in ours}
-    policy = policy_class(arguments.pop("policy", "MlpPolicy"))
-    model = algorithm(algo)(policy, venv, seed=seed, device="cpu", tensorboard_log=logs, **arguments)
+    model = make_algorithm(algo, venv, settings, seed=seed, tensorboard_log=logs)
     if isinstance(model.policy, GroupPolicy):
         env.reset(seed=seed)
         observations = torch.as_tensor(np.stack([env.reset()[0] for _ in range(_CALIBRATION_RESETS)]))

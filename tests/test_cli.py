@@ -16,13 +16,17 @@ from prune_env import __version__, cli
 from prune_env.agents.saved import read_description
 from prune_env.agents.train import ENV_OPTIONS as TRAIN_OPTIONS
 from prune_env.agents.train import train_agent
+from prune_env.agents.tune import tune_agent
 from prune_env.benchmark import compare
+from prune_env.benchmark.video import video as make_video
 from prune_env.cli import listing, shared
 from prune_env.envs import SCHEDULES
 
+cli_main = import_module("prune_env.cli.main")
+NOT_ON_THE_COMMAND_LINE = {"callbacks", "callback_after_eval", "progress", "trackers", "eval_every", "eval_episodes"}
 cli_bench, cli_train = (import_module(f"prune_env.cli.{name}") for name in ("bench", "train"))
 ENV_OPTIONS = import_module("prune_env.benchmark.compare").ENV_OPTIONS
-COMMANDS = ("list", "groups", "pretrain", "train", "eval", "bench", "report", "video", "demo", "reproduce")
+COMMANDS = ("list", "groups", "pretrain", "train", "tune", "eval", "bench", "report", "video", "demo", "reproduce")
 NETWORK = ["hidden_layers=1", "learning_rate=0.01", "dense_steps=60", "steps_per_round=2"]
 CONTEST = ["--budgets", "0.5", "--networks", "2", "--jobs", "1", "-s", *NETWORK]
 
@@ -74,6 +78,7 @@ def test_the_installed_command_shows_its_help():
         ("list", []),
         ("groups", ["--set"]),
         ("train", ["--env", "--out", "--timesteps", "--pool", "--rounds", "--budget", "--n-envs", "--seed", "--set"]),
+        ("tune", ["--trials", "--storage", "--study", "--pruner", "--timesteps", "--hyperparameters", "--set"]),
         ("eval", ["--env", "--out", "--networks", "--seeds", "--rounds", "--jobs", "--set"]),
         (
             "bench",
@@ -143,6 +148,39 @@ def test_the_command_line_and_python_have_the_same_defaults():
     }
 
 
+@pytest.mark.parametrize(
+    ("command", "function"), [("train", train_agent), ("tune", tune_agent), ("bench", compare), ("video", make_video)]
+)
+def test_arguments_of_one_name_have_one_default(command, function):
+    """`jobs` differs on purpose: a script must guard its main module before it starts processes."""
+    theirs, ours = (inspect.signature(f).parameters for f in (function, cli_main.COMMANDS[command]))
+    shared_names = set(theirs) & set(ours) - {"jobs", "policies", "policy", "algo", "out"}
+    assert len(shared_names) >= 2
+    for name in shared_names:
+        if (default := theirs[name].default) is not inspect.Parameter.empty:
+            assert ours[name].default == default, name
+    pool = {name: ours[name].default for name in ("pool", "rounds", "budget") if name in ours}
+    if command in ("train", "tune"):
+        assert pool | {"budget": list(pool["budget"])} == TRAIN_OPTIONS
+        assert set(theirs) - set(ours) <= NOT_ON_THE_COMMAND_LINE | {"env_id", "env_options", "hyperparams"}
+
+
+def test_names_are_shown_as_they_are(run, monkeypatch):
+    monkeypatch.setattr("prune_env.cli.shared.console", Console(width=200))
+    monkeypatch.setattr("prune_env.cli.listing.console", Console(width=200))
+    monkeypatch.setitem(SCHEDULES, "[red]late[/red] [/x]", lambda progress, budget: 1.0)
+    for arguments in (["list"], ["list", "schedules"]):
+        status, out, _ = run(*arguments)
+        assert status == 0 and "[red]late[/red] [/x]" in out
+    shared.print_rows([{"label": "[bold]a", "score": 1.0}])
+    shared.say("[x] [/y]")
+
+
+def test_what_a_terminal_would_obey_is_written_out(run):
+    _, _, err = run("bench", "--env", "\x1b[31mred")
+    assert "\x1b" not in err
+
+
 def test_groups_shows_what_is_removed_together_and_what_is_locked(run, monkeypatch):
     monkeypatch.setattr("prune_env.cli.groups.console", Console(width=160))
     status, out, _ = run("groups", "autoencoder", "-s", "latent_dim=4", "hidden_layers=1")
@@ -190,6 +228,56 @@ def test_train_writes_an_agent_and_says_what_to_do_with_it(trained, run):
     status, out, _ = run("train", "ppo", *arguments)
     assert status == 0
     assert f"agent: {trained}/model.zip" in out and "prune-env bench" in out
+
+
+def test_train_takes_hyperparameters_and_their_file(run, tmp_path):
+    (tmp_path / "best.yaml").write_text("n_steps: 8\nbatch_size: 8\nn_envs: 1\ngamma: 0.5\n")
+    arguments = ["--out", "ppo", "--timesteps", 10, "--pool", 2, "--budget", 0.5, "-s", *NETWORK]
+    status, _, err = run(
+        "train", "ppo", "-p", "@best.yaml", "gamma=0.9", "--hyperparameters", "ent_coef=1e-3", *arguments
+    )
+    assert status == 0, err
+    made_by = read_description(tmp_path / "ppo" / "model.zip")["made_by"]
+    assert made_by["hyperparams"]["gamma"] == 0.9 and made_by["hyperparams"]["ent_coef"] == 0.001
+    assert made_by["timesteps"] == 16 and made_by["n_envs"] == 1
+
+
+def test_tune_finds_hyperparameters_that_train_takes(run, tmp_path):
+    shared_arguments = ["--n-envs", 1, "--pool", 1, "--budget", 0.5, "-s", *NETWORK]
+    fixed = ["-p", "n_steps=8", "batch_size=8", "n_epochs=1"]
+    study = [
+        "--trials",
+        2,
+        "--timesteps",
+        16,
+        "--eval-every",
+        8,
+        "--eval-episodes",
+        2,
+        "--storage",
+        "sqlite:///tune.db",
+    ]
+    status, out, err = run("tune", "ppo", *study, *fixed, *shared_arguments)
+    assert status == 0, err
+    assert "trial 0: complete, mean return" in out and "trial 1: complete" in out
+    assert "best hyperparameters: runs/tune/ppo/best.yaml" in out and "-p @runs/tune/ppo/best.yaml" in out
+    status, _, err = run(
+        "train", "ppo", "-p", "@runs/tune/ppo/best.yaml", "--timesteps", 8, "--out", "ppo", *shared_arguments
+    )
+    assert status == 0, err
+    made_by = read_description(tmp_path / "ppo" / "model.zip")["made_by"]
+    assert f"learning_rate: {made_by['hyperparams']['learning_rate']}" in Path("runs/tune/ppo/best.yaml").read_text()
+    status, out, err = run("tune", "ppo", *study, *fixed, *shared_arguments)  # nothing is left to do
+    assert status == 0 and "trial" not in out.partition("best hyper")[0]
+    status, _, err = run("tune", "ppo", *study, "-p", "n_steps=16", *shared_arguments)
+    assert status == 2 and "hyperparams is {'n_steps': 8" in err and "choose another study" in err
+
+
+def test_a_name_that_target_and_algorithm_share_is_pointed_out(trained, run):
+    status, _, err = run("train", "ppo", "--out", trained, "--n-envs", 1, "--seed", 7, "-s", "learning_rate=0.01")
+    assert status == 2  # the folder is of another run
+    assert err.startswith("note: --set learning_rate is an option of the target or environment; the hyperparameter of")
+    assert run("train", "ppo", "--out", trained, "--seed", 7, "-s", "dense_steps=60")[2].count("\n") == 1
 
 
 def test_train_refuses_the_folder_of_another_run(trained, run):
@@ -272,7 +360,14 @@ def test_bench_lets_policies_compete_and_report_needs_only_its_files(trained, ru
         (["groups", "autoencodr"], "unknown target 'autoencodr'; did you mean 'autoencoder'? (known: autoencoder"),
         (["groups", "autoencoder", "-s", "latent=3"], "unknown option 'latent'; did you mean 'latent_dim'?"),
         (["groups", "autoencoder", "-s", "data=cifar"], "unknown data 'cifar'; known data: digits, mnist"),
-        (["train", "reinforce"], "unknown algorithm 'reinforce'; known algorithms: ppo"),
+        (["train", "ppo", "-p", "learning_rat=1"], "unknown option 'learning_rat'; did you mean 'learning_rate'?"),
+        (["train", "ppo", "-p", "learning_rate=fast"], "ppo's learning_rate must be a number or a schedule lin_NUMBER"),
+        (["train", "ppo", "-p", "learning_rate"], "an option is KEY=VALUE"),
+        (["train", "ppo", "-p", "@nowhere.yaml"], "nowhere.yaml"),
+        (["train", "ppo", "-p", "@/"], "directory"),
+        (["train", "ppo", "-s", "learning_rat=0.01"], "unknown option 'learning_rat'; did you mean 'learning_rate'?"),
+        (["train", "ppo", "--track", "wand"], "unknown tracker 'wand'; did you mean 'wandb'?"),
+        (["train", "reinforce"], "unknown algorithm 'reinforce' (known: ppo"),
         (["train", "ppo", "--env", "PruneEnv/Autoencodr-v0"], "did you mean 'PruneEnv/Autoencoder-v0'?"),
         (["train", "ppo", "--budget", "1.5", "--n-envs", "1"], "a budget is a sparsity in (0, 1)"),
         (["train", "ppo", "--rounds", "0"], "--rounds must be a whole number in [1, inf), got 0"),

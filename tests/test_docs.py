@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import tyro
 
+from prune_env.agents import SEARCH_SPACES
 from prune_env.baselines import ALLOCATIONS
 from prune_env.benchmark import policies
 from prune_env.cli import app
@@ -61,8 +62,10 @@ SMALLER = {
     },
     "train-and-tune.md": {
         '"pool": 4, ': '"pool": 1, "dense_steps": 300, ',
-        "timesteps=512": "timesteps=32",
+        "timesteps=512": "timesteps=64",
         '"n_envs": 1': '"n_envs": 1, "n_steps": 32, "batch_size": 32',
+        '{"pool": 4}': '{"pool": 1, "dense_steps": 300}',
+        "trials=3": 'trials=1, eval_every=32, eval_episodes=2, hyperparams={"n_steps": 32, "batch_size": 32}',
     },
 }
 
@@ -91,7 +94,7 @@ def titles(page):
 @pytest.fixture
 def registrations():
     """Open sets as they were, after a page has added to them."""
-    sets = [MEASURES, CRITERIA, REPAIRS, SCHEDULES, COSTS, OBJECTIVES, ALLOCATIONS, policies._REGISTERED]
+    sets = [MEASURES, CRITERIA, REPAIRS, SCHEDULES, COSTS, OBJECTIVES, ALLOCATIONS, SEARCH_SPACES, policies._REGISTERED]
     before = [dict(entries) for entries in sets]
     yield
     for entries, kept in zip(sets, before, strict=True):

@@ -7,6 +7,7 @@ import math
 import signal
 import sys
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -333,11 +334,99 @@ def command_lines():
             yield ["train", "ppo", "--env", "PruneEnv/Pruning-v0", name, text, *RUN]
     for name, text in (("--pool", "0"), ("--pool", "-1"), ("--seeds", "-1"), ("--seeds", "x"), ("--split", "test")):
         yield ["pretrain", "simple", name, text]
+    yield from command_lines_of_agents()
+    yield from command_lines_with_paths()
+
+
+def command_lines_of_agents():
+    """Wrong numbers, hyperparameters, trackers, storages of `train`, `tune`, `demo`, `video` and `eval`."""
+    for command in ("train", "tune"):
+        agent = [command, "ppo", "--env", "PruneEnv/Pruning-v0", *RUN]
+        for text in (*TEXTS, "learning_rate=.nan", "learning_rate=[1]", "gamma=2", "n_steps=true", "policy=X", "env=1"):
+            yield [*agent, "-p", text]
+        for path in PATHS:
+            yield [*agent, "-p", f"@{path}"]
+        for name in ("--timesteps", "--n-envs", "--pool", "--rounds"):
+            for text in ("-1", "nan", "", "9" * 5000, "\N{ROMAN NUMERAL ONE}"):
+                yield [*agent, name, text]
+        yield [*agent, "--seed", "-1"]
+        yield [*agent, "--device", "\N{SNOWMAN}"]
+        yield [command, "ppo", "--env", "PruneEnv/Autoencodr-v0"]
+    agent = ["tune", "ppo", "--env", "PruneEnv/Pruning-v0", *RUN]
+    for name, text in (("--trials", "0"), ("--eval-every", "0"), ("--eval-every", "99999"), ("--eval-episodes", "-1")):
+        yield [*agent, name, text]
+    for text in ("", "x", "median "):
+        yield [*agent, "--pruner", text]
+    for text in ("nosuchdb://x", "sqlite:////", "sqlite:///afolder", "afile", "afolder", "://", "~nobody/x/y", "\0"):
+        yield [*agent, "--storage", text]
+    yield [*agent, "-s", "split=held_out"]
+    for text in ("x", "wandb:x", "wandb:,", ""):
+        yield ["train", "ppo", "--env", "PruneEnv/Pruning-v0", *RUN, "--track", text]
+    for name in ("--timesteps", "--networks", "--jobs"):
+        for text in ("0", "-1", "nan", "x"):
+            yield ["demo", name, text]
+    for name, text in (
+        ("--budget", "nan"),
+        ("--budget", "2"),
+        ("--network", "-1"),
+        ("--seed", "-1"),
+        ("--device", "x"),
+    ):
+        yield ["video", "uniform", "--env", "PruneEnv/Pruning-v0", *RUN, name, text]
+
+
+PATHS = (
+    *(
+        "nowhere",
+        "afolder",
+        "afile",
+        "loop",
+        "~nobody/x",
+        "x" * 5000,
+        "a\0b",
+        "\N{SNOWMAN}/x.zip",
+        "afile/x",
+        "[x].zip",
+    ),
+    *("damaged.zip", "empty.zip", "binary", "."),
+)
+
+
+def command_lines_with_paths():
+    """Paths that are missing, of the wrong kind, damaged, very long, or no path."""
+    for path in PATHS:
+        yield ["eval", path]
+        yield ["report", path]
+        yield ["video", path]
+        yield ["groups", path]
+        yield ["bench", "--env", "PruneEnv/Pruning-v0", "--networks", "1", "--policies", path, *RUN]
+    for path in ("afile", "afile/x", "loop", "x" * 5000, "a\0b", "~nobody\0"):
+        yield ["bench", "--env", "PruneEnv/Pruning-v0", "--policies", "uniform", "--networks", "1", "--jobs", "1",
+               "--budgets", "0.5", "--out", path, *RUN]  # fmt: skip
+        yield ["train", "ppo", "--env", "PruneEnv/Pruning-v0", "--pool", "1", "--n-envs", "1", "--out", path, *RUN]
+        yield ["tune", "ppo", "--env", "PruneEnv/Pruning-v0", "--pool", "1", "--n-envs", "1", "--out", path, *RUN]
+        yield ["pretrain", "simple", "--seeds", "0", "--jobs", "1", "--out", path, "-s", "dense_steps=60", "width=8"]
+        yield ["video", "uniform", "--env", "PruneEnv/Autoencoder-v0", "--out", path, "-s", "dense_steps=300",
+               "steps_per_round=1", "hidden_layers=1"]  # fmt: skip
+        yield ["compare-groups", "--out", path]
+        yield ["reproduce", "table1", "--quick", "--jobs", "1", "--out", path]
+
+
+def make_paths():
+    """What the paths above lead to."""
+    Path("afolder").mkdir()
+    Path("afile").write_text("no agent\n")
+    Path("binary").write_bytes(bytes(range(256)))
+    Path("loop").symlink_to("loop")
+    Path("damaged.zip").write_bytes(b"PK\3\4cut short")
+    with zipfile.ZipFile("empty.zip", "w"):
+        pass
 
 
 @pytest.mark.slow
 def test_command_lines(outcomes, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    make_paths()
     lines = list(command_lines())
     previous = signal.signal(signal.SIGALRM, _ran_on)
     for line in lines:
@@ -363,7 +452,7 @@ def test_command_lines(outcomes, tmp_path, monkeypatch, capsys):
         else:
             outcomes.add("refused", line)
     signal.signal(signal.SIGALRM, previous)
-    assert len(lines) > 250
+    assert len(lines) > 500
 
 
 def _ran_on(*_):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import optuna
 import pytest
 
 from prune_env.agents.saved import read_description
@@ -47,6 +48,19 @@ def test_training_in_several_environments_saves_what_it_has_learned(tmp_path):
     status, err = interrupt_when(arguments, lambda log: "retained" in log.read_text(), tmp_path)
     assert_one_line(status, err)
     assert read_description(tmp_path / "ppo" / "model.zip")["made_by"]["timesteps"] > 0
+
+
+def test_tuning_tries_the_interrupted_trial_again(tmp_path):
+    arguments = ["tune", "ppo", "--out", tmp_path / "tune", "--trials", 1, "--timesteps", 512, "--pool", 2]
+    arguments += ["--n-envs", 2, "-p", "n_steps=32"]
+    status, err = interrupt_when(arguments, lambda log: "retained" in log.read_text(), tmp_path)
+    assert_one_line(status, err)
+    command = [sys.executable, "-m", "prune_env.cli", *map(str, arguments), "-s", *NETWORK]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=True)
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "tune" / "study.journal"))
+    storage = optuna.storages.JournalStorage(backend)
+    failed, done = optuna.load_study(study_name=None, storage=storage).trials
+    assert (failed.state.name, done.state.name) == ("FAIL", "COMPLETE") and done.params == failed.params
 
 
 def test_a_benchmark_keeps_its_records(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prune_env.cli.shared import Name, Options, console, new_table, parse_options, say
+from prune_env.cli.shared import Name, Options, add_row, console, new_table, parse_options, say
 from prune_env.storage import expanded
 from prune_env.targets import make_target
 
@@ -27,7 +27,7 @@ def groups(target: Name, options: Options = ()) -> None:
     numbers = ("channels", "parameters", "MACs")
     table = new_table("group", "kind", "components", *numbers, "members, or why locked", numbers=numbers)
     for *cells, members, reason in rows[1:]:
-        table.add_row(*cells, reason or members, style="dim" if reason else "")
+        add_row(table, *cells, reason or members, style="dim" if reason else "")
     console.print(table)
 
 

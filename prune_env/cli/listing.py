@@ -11,7 +11,7 @@ from typing import Any
 import tyro
 from rich.table import Table
 
-from prune_env.cli.shared import console, new_table
+from prune_env.cli.shared import add_row, console, new_table
 from prune_env.envs import COSTS, ENVIRONMENTS, OBJECTIVES, SCHEDULES
 from prune_env.importance import CRITERIA, MEASURES
 from prune_env.importance.criteria import Tracked
@@ -33,6 +33,12 @@ def _algorithms() -> Mapping[str, Any]:
     return ALGORITHMS
 
 
+def _trackers() -> Mapping[str, Any]:
+    from prune_env.agents.trackers import TRACKERS
+
+    return TRACKERS
+
+
 def _allocations() -> Mapping[str, Any]:
     from prune_env.baselines import ALLOCATIONS
 
@@ -50,6 +56,7 @@ SETS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "targets": known_targets,
     "policies": _policies,
     "algorithms": _algorithms,
+    "trackers": _trackers,
     "measures": lambda: MEASURES,
     "criteria": lambda: CRITERIA,
     "repairs": lambda: REPAIRS,
@@ -75,12 +82,12 @@ def list_names(sets: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
         table = Table("set", show_lines=True)
         table.add_column("names", overflow="fold")
         for name, entries in SETS.items():
-            table.add_row(name, ", ".join(title for title, _ in _lines(name, entries())))
+            add_row(table, name, ", ".join(title for title, _ in _lines(name, entries())))
         console.print(table)
     for name in sets:
         table = new_table(name, "what it is")
         for title, line in _lines(name, SETS[name]()):
-            table.add_row(title, line)
+            add_row(table, title, line)
         console.print(table)
 
 
@@ -112,7 +119,10 @@ def _describe(kind: str, entry: Any) -> str:
     if kind == "engines":
         return "processes of this machine" if entry is ENGINES["local"] else "a cluster: --engine dask://HOST:PORT"
     if kind == "algorithms":
-        return f"{entry.__name__} of {entry.__module__.partition('.')[0]}"
+        if isinstance(entry, type):
+            return f"{entry.__name__} of {entry.__module__.partition('.')[0]}"
+        package, _, title = entry.rpartition(".")
+        return f"{title} of {package} (extra: contrib)"
     if kind == "studies":
         return str(entry.title)
     if kind == "measures":

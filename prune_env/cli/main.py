@@ -22,8 +22,10 @@ from prune_env.cli.pretrain import pretrain
 from prune_env.cli.reproduce import reproduce
 from prune_env.cli.shared import CommandFailedError
 from prune_env.cli.train import train
+from prune_env.cli.tune import tune
 from prune_env.cli.video import video
 from prune_env.dense import DenseTrainingError
+from prune_env.markup import terminal_text
 from prune_env.parallel import WorkerLostError
 from prune_env.targets import DataError
 
@@ -33,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare-groups": compare_groups,
     "pretrain": pretrain,
     "train": train,
+    "tune": tune,
     "eval": evaluate,
     "bench": bench,
     "report": report,
@@ -81,5 +84,5 @@ def main() -> None:
 
 
 def _end(message: str, status: int) -> None:
-    print(f"prune-env: {message}", file=sys.stderr)
+    print(f"prune-env: {terminal_text(message)}", file=sys.stderr)
     raise SystemExit(status) from None

@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from prune_env.cli.shared import check_at_least, console, new_table, processes, say
+from prune_env.cli.shared import add_row, check_at_least, console, new_table, processes, say
 from prune_env.storage import expanded
 
 
@@ -63,7 +63,7 @@ def reproduce(
     table = new_table("study", "the paper says", "verdict")
     for name, made in claims.items():
         for claim in made:
-            table.add_row(name, claim.paper, claim.verdict)
+            add_row(table, name, claim.paper, claim.verdict)
     console.print(table)
     for name in claims:
         say(f"page: {out / name / 'page.md'}")

@@ -15,10 +15,13 @@ from gymnasium.envs.registration import load_env_creator
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from prune_env.envs import ENVIRONMENTS, PruningEnv
+from prune_env.markup import terminal_text
 from prune_env.open_sets import parse_value, unknown
 from prune_env.parallel import cores
+from prune_env.storage import expanded
 from prune_env.validation import Range, check_device, check_value
 
 console = Console()
@@ -29,6 +32,11 @@ Options = Annotated[
     tyro.conf.arg(name="set", metavar="KEY=VALUE ...", aliases=["-s"]),
     tyro.conf.UseAppendAction,
 ]
+Hyperparameters = Annotated[
+    tuple[tuple[str, ...], ...],
+    tyro.conf.arg(name="hyperparameters", metavar="KEY=VALUE|@FILE ...", aliases=["-p"]),
+    tyro.conf.UseAppendAction,
+]
 Name = tyro.conf.Positional[str]
 
 
@@ -37,7 +45,8 @@ class CommandFailedError(RuntimeError):
 
 
 def say(text: str, style: str = "") -> None:
-    """Print a line as it is: people copy paths and commands from it."""
+    """Print lines as they are: people copy paths and commands from them."""
+    text = "\n".join(map(terminal_text, text.splitlines()))
     console.print(text, style=style, soft_wrap=True, markup=False, highlight=False)
 
 
@@ -47,6 +56,11 @@ def new_table(*titles: str, numbers: Sequence[str] = ()) -> Table:
     for title in titles:
         table.add_column(title, justify="right" if title in numbers else "left", overflow="fold")
     return table
+
+
+def add_row(table: Table, *cells: object, style: str = "") -> None:
+    """Add a row whose cells are shown as they are: names may hold brackets, which rich would read as markup."""
+    table.add_row(*(Text(terminal_text(str(cell))) for cell in cells), style=style)
 
 
 def command_line() -> str:
@@ -68,6 +82,34 @@ def parse_options(options: Sequence[Sequence[str]]) -> dict[str, Any]:
             raise ValueError(f"an option is KEY=VALUE, e.g. latent_dim=8; got {option!r}")
         parsed[key] = parse_value(key, value)
     return parsed
+
+
+def parse_hyperparameters(given: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """KEY=VALUE pairs and @FILE, a YAML file such as `tune` writes; what is said last wins.
+
+    Raises:
+        ValueError: If something is neither, or the file holds no hyperparameters.
+        OSError: If the file cannot be read.
+    """
+    from prune_env.agents import read_hyperparams
+
+    parsed: dict[str, Any] = {}
+    for text in chain.from_iterable(given):
+        parsed |= read_hyperparams(expanded(text[1:])) if text.startswith("@") else parse_options([[text]])
+    return parsed
+
+
+def say_whose(algo: str, options: Sequence[Sequence[str]]) -> None:
+    """Print a line for each `--set` whose name an algorithm's hyperparameter has, too, such as learning_rate."""
+    from prune_env.agents.hyperparameters import known_hyperparams
+
+    for name in parse_options(options):
+        if name in known_hyperparams(algo):
+            print(
+                f"note: --set {name} is an option of the target or environment; the hyperparameter of {algo} is "
+                f"-p {name}=...",
+                file=sys.stderr,
+            )
 
 
 def env_options(options: Sequence[Sequence[str]], device: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -114,5 +156,5 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     names = [title.replace("_", " ") for title in titles]
     table = new_table(*names, numbers=[name for name in names if name != "label"])
     for row in rows:
-        table.add_row(*(f"{v:,.4g}" if isinstance(v := row[title], float) else str(v) for title in titles))
+        add_row(table, *(f"{v:,.4g}" if isinstance(v := row[title], float) else v for title in titles))
     console.print(table)

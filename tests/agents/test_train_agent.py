@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.callbacks import ConvertCallback
 from stable_baselines3.common.logger import Logger
 from tiny_agents import ENV_ID, OPTIONS, SMALL_PPO
 
@@ -105,6 +106,22 @@ def test_the_group_policy_was_calibrated_before_training(trained):
     assert (extractor.scale[:5] != 1).all() and (extractor.scale > 0).all()  # importance and weights vary
 
 
+def test_timesteps_are_rounded_up_to_whole_updates_and_it_says_so(train, tmp_path, caplog):
+    path = train(tmp_path / "ppo", timesteps=11)
+    assert PPO.load(path, device="cpu").num_timesteps == 16
+    assert "timesteps=11 is rounded up to 16: with 1 environments ppo is updated every 8 rounds" in caplog.text
+    caplog.clear()
+    assert train(tmp_path / "ppo", timesteps=16) == path and "rounded" not in caplog.text  # it is done already
+
+
+def test_further_callbacks_of_sb3(train, tmp_path):
+    seen = []
+    train(
+        tmp_path / "ppo", callbacks=[ConvertCallback(lambda local, _: seen.append(local["self"].num_timesteps) or True)]
+    )
+    assert seen == list(range(1, 17))
+
+
 # ---------------------------------------------------------------------- going on
 def test_more_timesteps_go_on_from_the_saved_model(train, trained, tmp_path):
     folder = shutil.copytree(trained, tmp_path / "ppo")
@@ -197,9 +214,11 @@ def test_a_folder_of_another_configuration_is_refused_and_kept(train, trained, t
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"algo": "reinforce"}, "unknown algorithm 'reinforce'; known algorithms: ppo"),
+        ({"algo": "reinforce"}, "unknown algorithm 'reinforce'"),
         ({"env_options": {**OPTIONS, "rounds": 0}}, r"rounds must be .* in \[1, "),
         ({"env_options": {**OPTIONS, "colour": "red"}}, "colour"),
+        ({"hyperparams": {"learning_rat": 0.1}}, "unknown option 'learning_rat'; did you mean 'learning_rate'"),
+        ({"trackers": ["wanda"]}, "unknown tracker 'wanda'; did you mean 'wandb'"),
         ({"hyperparams": {"policy": "CnnPolicy"}}, "unknown policy network 'CnnPolicy'"),
         ({"hyperparams": {"policy": "MlpPolicy", "behaviour_cloning": "l2"}}, "warm-starts a GroupPolicy only"),
     ],
