@@ -270,7 +270,7 @@ def test_tune_finds_hyperparameters_that_train_takes(run, tmp_path):
     status, out, err = run("tune", "ppo", *study, *fixed, *shared_arguments)  # nothing is left to do
     assert status == 0 and "trial" not in out.partition("best hyper")[0]
     status, _, err = run("tune", "ppo", *study, "-p", "n_steps=16", *shared_arguments)
-    assert status == 2 and "hyperparams is {'n_steps': 8" in err and "choose another study" in err
+    assert status == 2 and "'n_steps': 8} there, {'n_steps': 16} here" in err and "choose another study" in err
 
 
 def test_a_name_that_target_and_algorithm_share_is_pointed_out(trained, run):
@@ -292,6 +292,39 @@ def test_eval_writes_records_beside_the_model(trained, run):
     assert {(r["kind"], r["policy"], r["learned"]) for r in records} == {("result", "ppo", True)}
     assert sorted(r["budget"] for r in records) == [0.3, 0.5, 0.7, 0.8, 0.9]
     assert "ppo" in out and (trained / "eval" / "index.html").is_file() and "index.html" in out
+
+
+def test_eval_and_video_use_what_the_agent_was_trained_on(trained, monkeypatch, run):
+    """Environment, target's options and rounds; not its pool, budget or device."""
+    asked = {}
+
+    def compared(policies, env, **arguments):
+        asked["eval"] = env, arguments["env_options"]
+        raise ValueError("enough")
+
+    def filmed(policy, env, out, **arguments):
+        asked["video"] = env, arguments["env_options"]
+
+    monkeypatch.setattr("prune_env.benchmark.compare", compared)
+    monkeypatch.setattr("prune_env.benchmark.video.video", filmed)
+    model = trained / "model.zip"
+    expected = {"rounds": 1, "hidden_layers": 1, "learning_rate": 0.01, "dense_steps": 60, "steps_per_round": 2}
+    run("eval", model)
+    run("video", model)
+    assert asked == {"eval": (cli_bench.ENV, expected), "video": (cli_bench.ENV, expected)}
+    run("eval", model, "--rounds", 3, "-s", "dense_steps=70", "--out", "x")
+    assert asked["eval"][1] == {**expected, "rounds": 3, "dense_steps": 70}
+    run("eval", model, "--env", "PruneEnv/AutoencoderMNIST-v0")
+    assert asked["eval"] == ("PruneEnv/AutoencoderMNIST-v0", {"rounds": 1})
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    for command in (["bench"], ["train", "ppo"], ["pretrain", "simple"], ["demo"], ["reproduce", "table1"]):
+        status, _, err = run(*command, "--out", "file/x")
+        assert (status, err) == (2, "prune-env: cannot write into file/x: file is a file; choose another folder\n")
+    status, _, err = run("video", "uniform", "--out", "x.mp4")
+    assert status == 2 and "--out must be the path of a GIF" in err
 
 
 def test_eval_of_a_policy_by_name_has_a_folder_of_its_own(run, tmp_path):

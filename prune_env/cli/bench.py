@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -15,6 +17,7 @@ from prune_env.cli.shared import (
     command_line,
     console,
     env_options,
+    out_folder,
     processes,
     say,
 )
@@ -37,7 +40,7 @@ def evaluate(
     out: Path | None = None,
     networks: int = 6,
     seeds: int = 1,
-    rounds: int = 1,
+    rounds: int | None = None,
     jobs: int | None = None,
     engine: str = "local",
     device: str | None = None,
@@ -51,17 +54,20 @@ def evaluate(
         out: Folder of the records; by default `eval` beside the model, or runs/eval/NAME.
         networks: Held-out networks.
         seeds: Repetitions with other batches.
-        rounds: Rounds of an episode.
+        rounds: Rounds of an episode; by default those that the agent was trained on, or 1.
         jobs: Processes; by default one for each core.
         engine: Where episodes are run: local, or dask://HOST:PORT.
         device: Where networks are, e.g. cpu or cuda.
-        options: Further arguments of the environment and of the target.
+        options: Further arguments of the environment and of the target; by default those that the agent was trained on.
     """
     path = expanded(model)
     folder = out or (path.parent / "eval" if path.is_file() else Path("runs") / "eval" / model)
+    env = env or env_of(model, ENV)
+    check_at_least(1, rounds=rounds)
+    trained = trained_on(model, env)
     run_bench(
-        (model,), env or env_of(model, ENV), folder, networks=networks, seeds=seeds, rounds=rounds, jobs=jobs,
-        engine=engine, device=device, options=options,
+        (model,), env, folder, networks=networks, seeds=seeds, rounds=rounds or trained.get("rounds", 1), jobs=jobs,
+        engine=engine, device=device, options=options, trained=trained,
     )  # fmt: skip
 
 
@@ -78,17 +84,17 @@ def bench(
     device: str | None = None,
     options: Options = (),
 ) -> None:
-    """Let policies compete on held-out networks, and write a report; run it again to go on after a kill.
+    """Compare policies on held-out networks and write a report. The same command resumes after an interruption.
 
-    Exits with status 1 if an episode failed; the report says why, and running it again tries it again.
+    Exits with status 1 if an episode failed; the report says why, and the same command tries it again.
 
     Args:
         policies: Names (see `prune-env list policies`) or paths of saved agents.
         env: Id of the environment.
         out: Folder of records and report.
-        budgets: Sparsities to prune to.
-        networks: Held-out networks.
-        seeds: Repetitions with other batches.
+        budgets: Sparsities to prune to, each in an episode of its own.
+        networks: Number of held-out networks.
+        seeds: Episodes for each network and budget, with different batches.
         rounds: Rounds of an episode.
         jobs: Processes; by default one for each core.
         engine: Where episodes are run: local, or dask://HOST:PORT.
@@ -110,17 +116,18 @@ def run_bench(
     engine: str = "local",
     device: str | None = None,
     options: Options = (),
+    trained: Mapping[str, Any] | None = None,
 ) -> None:
-    """What `bench` does, for other commands.
+    """What `bench` does, for other commands; `trained` are arguments of the environment that `options` may replace.
 
     Raises:
         CommandFailedError: If an episode failed; everything is written by then.
     """
-    out = expanded(out)
+    out = out_folder(out)
     check_env(env)
     check_engine(engine)
     check_at_least(1, networks=networks, seeds=seeds, rounds=rounds)
-    chosen, workers = env_options(options, device, rounds=rounds), processes(jobs)
+    chosen, workers = env_options(options, device, **{**(trained or {}), "rounds": rounds}), processes(jobs)
 
     from prune_env.benchmark import compare
 
@@ -163,10 +170,24 @@ def report(folder: tyro.conf.Positional[Path]) -> None:
 
 def env_of(policy: str, default: str) -> str:
     """The environment that a saved agent was trained on; the default for other policies."""
+    return str(_made_by(policy).get("env", default))
+
+
+def trained_on(policy: str, env: str) -> dict[str, Any]:
+    """Arguments of the environment that a saved agent was trained on, if it is this one; {} for other policies.
+
+    Pool, split, budget and device belong to a training, not to what is asked of the agent.
+    """
+    made_by = _made_by(policy)
+    given = made_by.get("env_options", {}) if made_by.get("env") == env else {}
+    return {name: value for name, value in given.items() if name not in ("pool", "split", "budget", "device")}
+
+
+def _made_by(policy: str) -> dict[str, Any]:
     path = expanded(policy)
     if path.suffix != ".zip" or not path.is_file():
-        return default
+        return {}
     from prune_env.agents.saved import find_description
 
     description = find_description(path)
-    return default if description is None else str(description["made_by"].get("env", default))
+    return {} if description is None else description["made_by"]

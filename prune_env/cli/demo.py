@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from prune_env.cli.bench import COMPETITORS, ENV, run_bench
-from prune_env.cli.shared import check_at_least, say
+from prune_env.cli.shared import check_at_least, out_folder, say
 from prune_env.cli.train import train
 from prune_env.parallel import check_engine
-from prune_env.storage import expanded
 
 
 def demo(
@@ -29,7 +28,7 @@ def demo(
         engine: Where the competition is run: local, or dask://HOST:PORT.
         device: Where networks are, e.g. cpu or cuda.
     """
-    out = expanded(out)
+    out = out_folder(out)
     check_engine(engine)
     check_at_least(1, timesteps=timesteps, networks=networks, jobs=jobs)
     train("ppo", out=out / "ppo", timesteps=timesteps, device=device)

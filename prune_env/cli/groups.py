@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prune_env.cli.shared import Name, Options, add_row, console, new_table, parse_options, say
-from prune_env.storage import expanded
+from prune_env.cli.shared import Name, Options, add_row, console, new_table, out_folder, parse_options, say
 from prune_env.targets import make_target
 
 
@@ -39,6 +38,6 @@ def compare_groups(out: Path = Path("docs/groups")) -> None:
     """
     from prune_env.studies.component_aware.group_counts import write_table1
 
-    out = expanded(out)
+    out = out_folder(out)
     write_table1(out)
     say((out / "table1.md").read_text())

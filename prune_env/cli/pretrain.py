@@ -11,13 +11,14 @@ from prune_env.cli.shared import (
     Options,
     check_at_least,
     command_line,
+    out_folder,
     parse_options,
     print_rows,
     processes,
     say,
 )
 from prune_env.parallel import check_engine, single_threaded
-from prune_env.storage import expanded, write_atomically
+from prune_env.storage import write_atomically
 from prune_env.targets import make_target
 from prune_env.validation import check_device
 
@@ -54,7 +55,7 @@ def pretrain(
     from prune_env.dense import CheckpointSpec, Pool, training_history
     from prune_env.dense.pretrain import pretrain as pretrain_all
 
-    out = expanded(out)
+    out = out_folder(out)
     check_at_least(0, seeds=seeds)
     check_at_least(1, pool=pool)
     check_engine(engine)

@@ -7,8 +7,7 @@ from typing import Literal
 
 import tyro
 
-from prune_env.cli.shared import add_row, check_at_least, console, new_table, processes, say
-from prune_env.storage import expanded
+from prune_env.cli.shared import add_row, check_at_least, console, new_table, out_folder, processes, say
 
 
 def reproduce(
@@ -44,7 +43,7 @@ def reproduce(
         sparsities: Only these, e.g. 0.2 0.4.
         encoder: Only these treatments of the encoder: "as any other", "weighted up" or "protected".
     """
-    out = expanded(out)
+    out = out_folder(out)
     check_at_least(0, seeds=seeds, fine_tune=fine_tune)
     check_at_least(1, episodes=episodes)
     workers = processes(jobs)

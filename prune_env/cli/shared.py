@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Annotated, Any
 
 import gymnasium as gym
@@ -138,6 +140,24 @@ def check_at_least(low: int, **numbers: int | Sequence[int] | None) -> None:
         for number in value if isinstance(value, Sequence) else [value]:
             if number is not None:
                 check_value(f"--{name.replace('_', '-')}", number, int, Range(low))
+
+
+def out_folder(path: Path) -> Path:
+    """A folder to write into, whether it exists or not; what cannot be one is said before the work, not after it.
+
+    Raises:
+        ValueError: If there is a file in its place or above it, or nobody may write there.
+    """
+    path = expanded(path)
+    try:
+        there = next(part for part in (path, *path.parents, Path()) if part.exists())
+    except (OSError, ValueError) as error:  # too long, a loop of links, a null character
+        raise ValueError(f"{terminal_text(str(path))[:200]!r} cannot be a folder ({error})") from error
+    if not there.is_dir():
+        raise ValueError(f"cannot write into {path}: {there} is a file; choose another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"cannot write into {path}: {there} is read-only; choose another folder")
+    return path
 
 
 def processes(jobs: int | None) -> int:

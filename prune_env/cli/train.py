@@ -11,12 +11,12 @@ from prune_env.cli.shared import (
     check_at_least,
     check_env,
     env_options,
+    out_folder,
     parse_hyperparameters,
     say,
     say_whose,
 )
 from prune_env.parallel import single_threaded
-from prune_env.storage import expanded
 
 
 def train(
@@ -61,7 +61,7 @@ def train(
 
     say_whose(algo, options)
     single_threaded()
-    folder = expanded(out or Path("runs") / algo)
+    folder = out_folder(out or Path("runs") / algo)
     path = train_agent(
         algo, env, folder, env_options=chosen, timesteps=timesteps, n_envs=n_envs, seed=seed, hyperparams=hyperparams,
         trackers=track,

@@ -13,12 +13,12 @@ from prune_env.cli.shared import (
     check_at_least,
     check_env,
     env_options,
+    out_folder,
     parse_hyperparameters,
     say,
     say_whose,
 )
 from prune_env.parallel import single_threaded
-from prune_env.storage import expanded
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -82,7 +82,7 @@ def tune(
 
     say_whose(algo, options)
     single_threaded()
-    folder = expanded(out or Path("runs") / "tune" / algo)
+    folder = out_folder(out or Path("runs") / "tune" / algo)
     path = tune_agent(
         algo, env, folder, env_options=chosen, trials=trials, timesteps=timesteps,
         n_envs=n_envs, seed=seed, hyperparams=fixed, storage=storage, study=study, pruner=pruner, eval_every=eval_every,
