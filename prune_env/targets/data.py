@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
 import tempfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -48,12 +49,28 @@ class Images:
         validation: Images that policies and tuning may see.
         test: Images that are touched once, at report time.
         white: Value of a white pixel; pixels are divided by it.
+        labels: Split -> class of each of its images, int64 [N].
     """
 
     train: Tensor
     validation: Tensor
     test: Tensor
     white: float
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def of_classes(self, classes: Sequence[int]) -> Images:
+        """The images of these classes only."""
+        wanted = torch.tensor(list(classes))
+        kept = {split: torch.isin(labels, wanted) for split, labels in self.labels.items()}
+        labels = {split: self.labels[split][keep] for split, keep in kept.items()}
+        return Images(
+            self.train[kept["train"]], self.validation[kept["validation"]], self.test[kept["test"]], self.white, labels
+        )
+
+    def first(self, count: int) -> Images:
+        """The first `count` training images, with validation and test as they are."""
+        labels = {**self.labels, "train": self.labels["train"][:count]}
+        return replace(self, train=self.train[:count], labels=labels)
 
 
 def data_folder() -> Path:
@@ -66,9 +83,12 @@ def load_digits() -> Images:
     """The 1,797 handwritten 8x8 digits that scikit-learn ships; 1,197 train, 300 validation, 300 test."""
     from sklearn.datasets import load_digits as sklearn_digits
 
-    pixels = torch.tensor(sklearn_digits().data, dtype=torch.float32) / 16.0
-    pixels = pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))]
-    return Images(train=pixels[600:], validation=pixels[:300], test=pixels[300:600], white=1.0)
+    digits = sklearn_digits()
+    pixels, classes = torch.tensor(digits.data, dtype=torch.float32) / 16.0, torch.tensor(digits.target)
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
+    pixels, classes = pixels[order], classes[order]
+    labels = {"train": classes[600:], "validation": classes[:300], "test": classes[300:600]}
+    return Images(train=pixels[600:], validation=pixels[:300], test=pixels[300:600], white=1.0, labels=labels)
 
 
 @lru_cache(maxsize=1)
@@ -80,7 +100,10 @@ def load_mnist() -> Images:
     """
     train = _read_idx(mnist_bytes("train-images-idx3-ubyte"))
     test = _read_idx(mnist_bytes("t10k-images-idx3-ubyte"))
-    return Images(train=train[:-2000], validation=train[-2000:], test=test, white=255.0)
+    classes = _read_idx(mnist_bytes("train-labels-idx1-ubyte")).long()
+    labels = {"train": classes[:-2000], "validation": classes[-2000:]}
+    labels["test"] = _read_idx(mnist_bytes("t10k-labels-idx1-ubyte")).long()
+    return Images(train=train[:-2000], validation=train[-2000:], test=test, white=255.0, labels=labels)
 
 
 LOADERS: dict[str, Callable[[], Images]] = {"digits": load_digits, "mnist": load_mnist}
@@ -148,7 +171,8 @@ def _download(name: str) -> bytes:
 
 
 def _read_idx(content: bytes) -> Tensor:
-    """Images of an IDX3 file as uint8 [N, rows * columns]."""
-    count, rows, columns = (int.from_bytes(content[i : i + 4], "big") for i in (4, 8, 12))
-    pixels = np.frombuffer(content, dtype=np.uint8, offset=16).reshape(count, rows * columns)
-    return torch.from_numpy(pixels.copy())
+    """Images of an IDX3 file as uint8 [N, rows * columns], or labels of an IDX1 file as uint8 [N]."""
+    sizes = content[3]  # the last byte of the magic number is the number of dimensions
+    count, *others = (int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(sizes))
+    numbers = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * sizes)
+    return torch.from_numpy(numbers.reshape([count, math.prod(others)] if others else [count]).copy())

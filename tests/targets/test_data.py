@@ -261,3 +261,22 @@ def test_mnist_has_its_60000_and_10000_images(mnist):
 def test_all_four_files_have_the_published_hashes(mnist):
     for name in MNIST_FILES:
         assert hashlib.sha256(mnist_bytes(name)).hexdigest() == MNIST_FILES[name]
+
+
+def test_digits_have_the_labels_that_scikit_learn_gives_them():
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    images, theirs = load_digits(), sklearn_digits()
+    known = {tuple(row): label for row, label in zip((theirs.data / 16).round(4).tolist(), theirs.target, strict=True)}
+    for split in ("train", "validation", "test"):
+        rows = getattr(images, split).double().round(decimals=4).tolist()
+        assert [known[tuple(row)] for row in rows] == images.labels[split].tolist()
+
+
+def test_images_of_some_classes_are_those_with_their_labels():
+    images = load_digits()
+    some = images.of_classes([3, 8])
+    assert set(some.labels["test"].tolist()) == {3, 8} and len(some.test) == len(some.labels["test"])
+    assert some.train.equal(images.train[(images.labels["train"] == 3) | (images.labels["train"] == 8)])
+    few = some.first(20)
+    assert few.train.equal(some.train[:20]) and len(few.labels["train"]) == 20 and few.test.equal(some.test)
