@@ -10,13 +10,14 @@ from prune_env.dense.checkpoints import (
     training_history,
 )
 from prune_env.dense.loop import DenseTrainingError, Evaluation
-from prune_env.dense.pool import HELD_OUT_SEEDS, Network, Pool
+from prune_env.dense.pool import HELD_OUT_SEEDS, GivenPool, Network, Pool
 
 __all__ = [
     "HELD_OUT_SEEDS",
     "CheckpointSpec",
     "DenseTrainingError",
     "Evaluation",
+    "GivenPool",
     "Network",
     "Pool",
     "checkpoint_files",

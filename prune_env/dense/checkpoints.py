@@ -40,7 +40,16 @@ SHIPPED = Path(__file__).parents[1] / "checkpoints"
 """Folder of the checkpoints that ship with the package."""
 _FORMAT = 2
 # The code that decides what a dense network becomes: when it changes, cached networks are trained again.
-_CODE = ("groups", "importance", "targets", "training.py", "isolation.py", "dense/loop.py", "dense/train_state.py")
+_CODE = (
+    "groups",
+    "importance",
+    "targets",
+    "training.py",
+    "isolation.py",
+    "dense/loop.py",
+    "dense/measuring.py",
+    "dense/train_state.py",
+)
 _VERSIONS = ("torch", "code", "user_code", "device", "dtype")
 _log = logging.getLogger(__name__)
 
@@ -286,7 +295,16 @@ def _settings(spec: CheckpointSpec) -> dict[str, Any]:
         "dtype": str(torch.get_default_dtype()),
         "code": code_digest(*(f"prune_env/{part}" for part in _CODE)),
         "user_code": describe_code([target, known_targets()[spec.target], *vars(target).values()]),
-    }
+    } | _given_tensors(spec, target)
+
+
+def _given_tensors(spec: CheckpointSpec, target: Target) -> dict[str, Any]:
+    """What tells a network that comes trained from others: its tensors, wherever they come from."""
+    if target.dense_training.steps:
+        return {}
+    state = target.build(torch.Generator().manual_seed(spec.seed)).state_dict()
+    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    return {"tensors": config_hash(describe(tensors, "the tensors of the network"))}
 
 
 def _other_options(spec: CheckpointSpec, target: Target) -> dict[str, Any]:

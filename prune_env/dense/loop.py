@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from prune_env.dense.measuring import measure_importance
 from prune_env.dense.train_state import State, TrainState, part
 from prune_env.storage import canonical_json, write_atomically
 from prune_env.training import train
@@ -74,6 +75,8 @@ def train_dense(
 ) -> list[Evaluation]:
     """Train a fresh train state as its target's `dense_training` says, and restore the best network where that is kept.
 
+    A network that is trained already (no steps) is not trained; its importance is measured instead.
+
     Args:
         train_state: What to train.
         generator: Draws the batches.
@@ -87,6 +90,10 @@ def train_dense(
     """
     target, plan = train_state.target, train_state.target.dense_training
     steps = plan.steps
+    if not steps:
+        measure_importance(train_state, generator)
+        target.anneal(train_state.optimizers)
+        return []
     batches = target.batches(generator)
     annealed = round(steps * plan.anneal_after)
     eval_every = plan.eval_every if plan.keep == "best" else None

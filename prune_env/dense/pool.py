@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from prune_env.dense.checkpoints import CheckpointSpec, load_checkpoint
 from prune_env.dense.jobs import train_networks
-from prune_env.dense.loop import DenseTrainingError
+from prune_env.dense.loop import DenseTrainingError, train_dense
 from prune_env.dense.train_state import TrainState
 from prune_env.groups import CostModel, Grouping, idle_components
 from prune_env.importance import ImportanceConfig, RegularizerConfig
-from prune_env.isolation import isolated
+from prune_env.isolation import isolated, own_random_state
 from prune_env.parallel import Engine
-from prune_env.targets import PoolSplit, Split, make_target
+from prune_env.targets import PoolSplit, Split, Target, make_target
 
 HELD_OUT_SEEDS = 10_000
 """The first seed of held-out networks: a training pool's are below."""
@@ -24,26 +25,76 @@ _MARGIN = 1e-12
 
 
 class Network:
-    """A dense checkpoint in memory, restored bit for bit at every reset.
+    """A dense network in memory, restored bit for bit at every reset.
+
+    Args:
+        train_state: The dense network, with its importance measured.
+        label: What it is called.
+        stratum: Its kind.
 
     Attributes:
+        train_state: The network with its optimizers, groups and importance.
         label: What it is called in records, e.g. "latent_dim=6, seed=10003".
         stratum: Its kind without the seed, e.g. "latent_dim=6".
         idle: Components that a deployment does not run; they cost nothing.
         cost: Predicts the cost of the deployment from the groups' widths.
     """
 
-    def __init__(self, spec: CheckpointSpec, stratum: str):
-        self.label = f"{stratum}, seed={spec.seed}" if stratum else f"seed={spec.seed}"
-        self.stratum = stratum or spec.target
-        self.train_state: TrainState = load_checkpoint(spec)
-        train_state = self.train_state
+    def __init__(self, train_state: TrainState, label: str, stratum: str):
+        self.train_state, self.label, self.stratum = train_state, label, stratum
         target = train_state.target
         self.idle = idle_components(train_state.model, target.deploy, target.components)
         self.cost = CostModel(train_state.model, train_state.surgeon.grouping, target.deploy, self.idle)
         self._dense = train_state.snapshot()
         self._scale: dict[Split, tuple[float, float]] = {}
         self.score_scale("validation")
+
+    @classmethod
+    def load(cls, spec: CheckpointSpec, stratum: str = "") -> Network:
+        """A dense checkpoint; it is trained now if it is not cached.
+
+        Args:
+            spec: Which one.
+            stratum: Its kind without the seed, e.g. "latent_dim=6".
+        """
+        return cls(load_checkpoint(spec), *_label_of(spec, stratum))
+
+    @classmethod
+    @isolated()
+    def of(
+        cls,
+        target: Target,
+        *,
+        label: str | None = None,
+        seed: int = 0,
+        protect: Sequence[str] = (),
+        importance: ImportanceConfig | None = None,
+        regularizer: RegularizerConfig | None = None,
+        device: str = "cpu",
+    ) -> Network:
+        """A network of a target that need not be registered, made now and not cached.
+
+        It is trained as the target's `dense_training` says; if it is trained already, its importance is measured.
+
+        Args:
+            target: The task, which builds the network.
+            label: What the network is called; by default the target's class.
+            seed: Of initialisation and batch order.
+            protect: Components and groups that are locked.
+            importance: Constants of importance.
+            regularizer: The cosine-L1 term of training.
+            device: Where the network is.
+
+        Raises:
+            ValueError: If the model has no group that can be pruned.
+            DenseTrainingError: If it diverges in training, or is no better than the floor.
+        """
+        name = label or type(target).__name__
+        with own_random_state(seed):
+            generator = torch.Generator().manual_seed(seed)
+            train_state = TrainState.fresh(target, generator, protect, importance, regularizer, device)
+            train_dense(train_state, generator)
+            return cls(train_state, name, name)
 
     @property
     def grouping(self) -> Grouping:
@@ -136,11 +187,65 @@ class Pool:
             result.append((spec, ", ".join(f"{k}={v}" for k, v in variant.items())))
         return result
 
+    def labels(self) -> list[tuple[str, str]]:
+        """Label and stratum of every network."""
+        return [_label_of(spec, stratum) for spec, stratum in self.specs()]
+
+    def load(self, index: int) -> Network:
+        """One of the networks; it is trained now if it is not cached."""
+        return Network.load(*self.specs()[index])
+
     def plain(self) -> CheckpointSpec:
         """The target with these options and nothing varied: how it is made tells how the whole pool is."""
         return CheckpointSpec(
             self.target, self.options, 0, self.protect, self.importance, self.regularizer, self.device
         )
+
+
+@dataclass(frozen=True)
+class GivenPool(Pool):
+    """Networks that somebody hands in: they have no specs, as nothing here could make them again.
+
+    Attributes:
+        networks: All of them.
+    """
+
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def of(cls, networks: Sequence[Network]) -> GivenPool:
+        """A pool of these networks.
+
+        Raises:
+            ValueError: If there is none, or they do not all have the same number of groups.
+        """
+        groups = [len(network.grouping) for network in networks]
+        if not groups or len(set(groups)) > 1:
+            raise ValueError(f"networks must be at least one, all with the same number of groups; they have {groups}")
+        return cls(networks[0].label, {}, len(networks), "train", networks=tuple(networks))
+
+    def specs(self) -> list[tuple[CheckpointSpec, str]]:
+        """Not for these networks.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"network {self.target!r} was handed in: what makes networks by itself, such as a benchmark or a pool, "
+            "needs a target by its registered name"
+        )
+
+    def labels(self) -> list[tuple[str, str]]:
+        """Label and stratum of every network."""
+        return [(network.label, network.stratum) for network in self.networks]
+
+    def load(self, index: int) -> Network:
+        """One of the networks."""
+        return self.networks[index]
+
+
+def _label_of(spec: CheckpointSpec, stratum: str) -> tuple[str, str]:
+    return f"{stratum}, seed={spec.seed}" if stratum else f"seed={spec.seed}", stratum or spec.target
 
 
 def prepare(pools: Sequence[Pool], jobs: int = 1, engine: Engine = "local") -> None:

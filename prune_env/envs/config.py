@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-from prune_env.dense import HELD_OUT_SEEDS
+from prune_env.dense import HELD_OUT_SEEDS, Network
 from prune_env.envs.costs import COSTS
 from prune_env.envs.objectives import OBJECTIVES, check_potential, make_objective, untouched_terms
 from prune_env.envs.observation import BAYES_COLUMNS, Column, columns_of
@@ -200,6 +200,37 @@ EPISODE_FIELDS = (
     *("stop_on_collapse", "component_weights", "min_channels", "round_to"),
 )
 """Fields that `reset(options={...})` may replace for one episode: those that change neither spaces nor networks."""
+
+
+OF_THE_NETWORK = (
+    *("target", "target_options", "protect", "pool", "split", "device", "scope", "ema_decay", "kappa", "eta"),
+    *("l1", "l1_base", "l1_low", "l1_high", "l1_period", "lambda_weight", "lambda_ramp"),
+)
+"""Fields that say which networks there are; networks that are handed in are what they are."""
+
+
+def config_for(network: Network, arguments: Mapping[str, Any]) -> PruningConfig:
+    """The configuration for networks that are handed in, from fields as keywords.
+
+    Raises:
+        UnknownOptionError: If a keyword is no field, or one that the network decides.
+        ValueError: If a value does not fit.
+    """
+    target, tracker = network.train_state.target, network.train_state.tracker
+    known = [name for name in FIELDS if name not in OF_THE_NETWORK]
+    if wrong := [name for name in arguments if name not in known]:
+        raise UnknownOptionError.of("PruningEnv with networks that are handed in", wrong[0], known)
+    measured, l1 = tracker.config, network.train_state.regularizer.config
+    made = PruningConfig(
+        target=network.label,
+        device=str(target.device),
+        **asdict(measured),
+        l1=l1.enabled, l1_base=l1.base, l1_low=l1.low, l1_high=l1.high, l1_period=l1.period,
+        lambda_weight=l1.weight, lambda_ramp=l1.ramp,
+        **arguments,
+    )  # fmt: skip
+    check_names(made, target)
+    return made
 
 
 def make_config(config: PruningConfig | str | None, arguments: Mapping[str, Any]) -> PruningConfig:

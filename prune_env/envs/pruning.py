@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,17 @@ import torch
 from gymnasium.spaces import Box
 from gymnasium.utils import EzPickle
 
-from prune_env.dense import Network, Pool
+from prune_env.dense import GivenPool, Network, Pool
 from prune_env.envs.action import validate_action
-from prune_env.envs.config import EPISODE_FIELDS, PruningConfig, budgets_of, check_names, draw_budget, make_config
+from prune_env.envs.config import (
+    EPISODE_FIELDS,
+    PruningConfig,
+    budgets_of,
+    check_names,
+    config_for,
+    draw_budget,
+    make_config,
+)
 from prune_env.envs.costs import COSTS
 from prune_env.envs.episode import Episode, Seconds
 from prune_env.envs.network_view import NetworkView
@@ -92,6 +100,8 @@ class PruningEnv(gym.Env, EzPickle):
     Args:
         config: All arguments in one, or the name of a target.
         render_mode: "human", "ansi" or "rgb_array".
+        networks: Dense networks that episodes start from, instead of those of a registered target; see `Network.of`.
+            `arguments` are then fields that networks do not decide, and `config` is not given.
         **arguments: Fields of `PruningConfig`, which win over those of `config`, and options of the target.
 
     Raises:
@@ -102,15 +112,25 @@ class PruningEnv(gym.Env, EzPickle):
     metadata = {"render_modes": ["human", "ansi", "rgb_array"], "render_fps": 2}  # noqa: RUF012
 
     @isolated()
-    def __init__(self, config: PruningConfig | str | None = None, *, render_mode: str | None = None, **arguments: Any):
-        EzPickle.__init__(self, config, render_mode=render_mode, **arguments)
-        self.config = make_config(config, arguments)
+    def __init__(
+        self,
+        config: PruningConfig | str | None = None,
+        *,
+        render_mode: str | None = None,
+        networks: Sequence[Network] | None = None,
+        **arguments: Any,
+    ):
+        EzPickle.__init__(self, config, render_mode=render_mode, networks=networks, **arguments)
+        if networks is not None and config is not None:
+            raise TypeError("PruningEnv takes a target or networks, not both")
+        given = None if networks is None else GivenPool.of(networks)
+        self.config = config_for(given.networks[0], arguments) if given else make_config(config, arguments)
         if render_mode is not None:
             check_value("render_mode", render_mode, str, tuple(self.metadata["render_modes"]))
         self.render_mode = render_mode
         self.max_ratio = self.config.max_ratio
         self.columns = self.config.columns
-        self.pool = Pool(
+        self.pool = given or Pool(
             self.config.target,
             self.config.target_options,
             self.config.pool,
@@ -120,7 +140,7 @@ class PruningEnv(gym.Env, EzPickle):
             self.config.regularizer,
             self.config.device,
         )
-        self._specs = self.pool.specs()
+        self._labels = self.pool.labels()
         self._networks: dict[int, Network] = {}
         self.seconds = Seconds()
         self.network = self._load(0)
@@ -234,12 +254,12 @@ class PruningEnv(gym.Env, EzPickle):
     @property
     def labels(self) -> list[tuple[str, str]]:
         """Label and stratum of every network in the pool."""
-        return [(f"{s}, seed={spec.seed}" if s else f"seed={spec.seed}", s or spec.target) for spec, s in self._specs]
+        return list(self._labels)
 
     # ------------------------------------------------------------------ parts
     def _begin(self, config: PruningConfig, budget_given: bool, chosen: int | None) -> None:
         """Draw network, budget and seed of the batches, and begin the episode."""
-        index = int(self.np_random.integers(len(self._specs)))  # drawn in any case: options shift no other draw
+        index = int(self.np_random.integers(len(self._labels)))  # drawn in any case: options shift no other draw
         index = index if chosen is None else chosen
         budget = draw_budget(budgets_of(self.config.budget), self.np_random)
         if budget_given:
@@ -253,7 +273,7 @@ class PruningEnv(gym.Env, EzPickle):
 
     def _load(self, index: int) -> Network:
         if index not in self._networks:
-            self._networks[index] = Network(*self._specs[index])
+            self._networks[index] = self.pool.load(index)
         return self._networks[index]
 
     def _potential_of(self, episode: Episode) -> Any:
@@ -265,7 +285,7 @@ class PruningEnv(gym.Env, EzPickle):
         return self.episode
 
     def _checked_index(self, index: Any) -> int:
-        check_value("network", index, int, Range(0, len(self._specs)))
+        check_value("network", index, int, Range(0, len(self._labels)))
         return int(index)
 
     def _observe(self) -> np.ndarray:

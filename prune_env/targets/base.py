@@ -24,12 +24,14 @@ class DenseTraining:
     """How a dense network is trained before it is pruned.
 
     Attributes:
-        steps: Training steps.
+        steps: Training steps; 0 for a target whose `build` returns a network that is trained already.
         anneal_after: Share of the steps after which `Target.anneal` is called.
         steps_per_epoch: Length of the epoch in which schedules count time [steps].
         keep: "last" keeps the network as training leaves it; "best" evaluates it periodically and keeps the one whose
             first number from `Target.evaluate` is largest.
         eval_every: Steps between two of these evaluations.
+        importance_passes: Passes over batches that measure the importance of a network that is trained already, see
+            `Target.importance_pass`; other networks have theirs from training.
 
     Raises:
         ValueError: If a field is of the wrong type or out of its range.
@@ -40,9 +42,11 @@ class DenseTraining:
     steps_per_epoch: int = 100
     keep: str = "last"
     eval_every: int = 200
+    importance_passes: int = 20
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("steps", "steps_per_epoch", "eval_every"), Range(1))
+        counts = dict.fromkeys(("steps_per_epoch", "eval_every"), Range(1))
+        counts |= dict.fromkeys(("steps", "importance_passes"), Range(0))
         check_fields(self, {**counts, "anneal_after": Range(0, 1, "[]"), "keep": ("last", "best")})
 
 
@@ -50,7 +54,8 @@ class Target:
     """A multi-component network and the task that it is trained on.
 
     A subclass names its components and implements `build`, `trace`, `batches`, `loss` and `score`; everything else has
-    a default. A target is picklable and cheap to make. It holds data and settings, never a model.
+    a default. A target is picklable and cheap to make. It holds data and settings, and no model, but for the one that
+    it starts from where that is trained already (`dense_training.steps` is 0): `build` returns copies of it.
 
     Attributes:
         components: Names of submodules of the model, in the order in which data flow through them.
@@ -129,6 +134,27 @@ class Target:
         after_backward(optimizer)
         optimizer.step()
         return loss.detach()
+
+    def importance_pass(
+        self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], batch: Any, after_backward: BackwardHook
+    ) -> None:
+        """Gradients of one batch without an update, for the importance of a network that is trained already.
+
+        By default those of `loss`. A target whose loss has no gradient at a trained network, such as the distance to
+        that network itself, overrides this.
+
+        Args:
+            model: The model, in evaluation mode; it must be left as it is.
+            optimizers: What `optimizers` returned; none of them steps.
+            batch: The next batch.
+            after_backward: To be called once for each optimizer, when the gradients of its parameters are complete.
+        """
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self.collect(model, batch)
+        self.loss(model, batch).backward()
+        for optimizer in optimizers:
+            after_backward(optimizer)
 
     def collect(self, model: nn.Module, batch: Any) -> None:
         """Add data that the model itself generates, as in reinforcement learning, if they are due.
