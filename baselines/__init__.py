@@ -3,6 +3,8 @@
 from prune_env.baselines.allocation import ALLOCATIONS, allocate, register_allocation, standardise, threshold_widths
 from prune_env.baselines.catalogue import POLICIES
 from prune_env.baselines.depgraph import DepGraph, depgraph_global, depgraph_local
+from prune_env.baselines.dynamic_programming import knapsack
+from prune_env.baselines.erk import ERK, erk_density
 from prune_env.baselines.heuristics import (
     HEURISTICS,
     Bayes,
@@ -19,14 +21,20 @@ from prune_env.baselines.heuristics import (
     Random,
     Uniform,
 )
+from prune_env.baselines.knapsack import Knapsack
+from prune_env.baselines.lamp import LAMP, lamp_scores
 from prune_env.baselines.privileged import Privileged
 from prune_env.baselines.search import SEARCHES, CMAESSearch, RandomSearch, Search
+from prune_env.baselines.sensitivity import Sensitivity, measure_sensitivity
+from prune_env.baselines.sensitivity_files import write_sensitivity
 from prune_env.baselines.threshold import THRESHOLDS, GlobalThreshold
 from prune_env.baselines.trial import BestHeuristic
 
 __all__ = [
     "ALLOCATIONS",
+    "ERK",
     "HEURISTICS",
+    "LAMP",
     "POLICIES",
     "SEARCHES",
     "THRESHOLDS",
@@ -42,6 +50,7 @@ __all__ = [
     "Heuristic",
     "ImportanceHeuristic",
     "ImportanceMeasure",
+    "Knapsack",
     "L1Norm",
     "L2Norm",
     "NoPruning",
@@ -49,11 +58,17 @@ __all__ = [
     "Random",
     "RandomSearch",
     "Search",
+    "Sensitivity",
     "Uniform",
     "allocate",
     "depgraph_global",
     "depgraph_local",
+    "erk_density",
+    "knapsack",
+    "lamp_scores",
+    "measure_sensitivity",
     "register_allocation",
     "standardise",
     "threshold_widths",
+    "write_sensitivity",
 ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from prune_env.baselines.depgraph import depgraph_global, depgraph_local
+from prune_env.baselines.erk import ERK
 from prune_env.baselines.heuristics import HEURISTICS, Heuristic
+from prune_env.baselines.knapsack import Knapsack
+from prune_env.baselines.lamp import LAMP
 from prune_env.baselines.privileged import Privileged
 from prune_env.baselines.search import SEARCHES
 from prune_env.baselines.threshold import THRESHOLDS
@@ -13,9 +16,13 @@ from prune_env.baselines.trial import BestHeuristic
 
 DEPGRAPH: dict[str, Callable[..., Privileged]] = {"depgraph-global": depgraph_global, "depgraph-local": depgraph_local}
 
+ALLOCATORS: dict[str, Callable[..., Privileged]] = {"erk": ERK, "lamp": LAMP, "knapsack": Knapsack}
+"""Name -> what shares out a budget by rules of its own."""
+
 POLICIES: dict[str, Callable[..., Heuristic | Privileged]] = {
     **HEURISTICS,
     **THRESHOLDS,
+    **ALLOCATORS,
     "best-heuristic": BestHeuristic,
     **SEARCHES,
     **DEPGRAPH,

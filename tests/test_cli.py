@@ -26,7 +26,20 @@ cli_main = import_module("prune_env.cli.main")
 NOT_ON_THE_COMMAND_LINE = {"callbacks", "callback_after_eval", "progress", "trackers", "eval_every", "eval_episodes"}
 cli_bench, cli_train = (import_module(f"prune_env.cli.{name}") for name in ("bench", "train"))
 ENV_OPTIONS = import_module("prune_env.benchmark.compare").ENV_OPTIONS
-COMMANDS = ("list", "groups", "pretrain", "train", "tune", "eval", "bench", "report", "video", "demo", "reproduce")
+COMMANDS = (
+    "list",
+    "groups",
+    "sensitivity",
+    "pretrain",
+    "train",
+    "tune",
+    "eval",
+    "bench",
+    "report",
+    "video",
+    "demo",
+    "reproduce",
+)
 NETWORK = ["hidden_layers=1", "learning_rate=0.01", "dense_steps=60", "steps_per_round=2"]
 CONTEST = ["--budgets", "0.5", "--networks", "2", "--jobs", "1", "-s", *NETWORK]
 
@@ -511,3 +524,13 @@ def test_film_of_a_controller_moves(run):
 
     with Image.open("b.gif") as picture:
         assert picture.n_frames > 30
+
+
+def test_sensitivity_leaves_a_table_and_a_plot(run, tmp_path):
+    command = ["sensitivity", "autoencoder", "--points", "1", "--networks", "2", "-s", *NETWORK]
+    status, out, _ = run(*command)
+    assert status == 0 and "8 trial cuts" in out and "encoder.0" in out
+    written = sorted(path.name for path in (tmp_path / "runs/sensitivity/autoencoder").iterdir())
+    assert written == [f"sensitivity.{end}" for end in ("csv", "md", "png", "svg")]
+    status, _, error = run("sensitivity", "autoencodr")
+    assert status == 2 and "autoencoder" in error

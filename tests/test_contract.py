@@ -10,7 +10,11 @@ from prune_env.benchmark import known_policies
 from prune_env.envs import ENVIRONMENTS
 from prune_env.testing import check_policy, check_target
 
-COSTLY = {"random-search": "random-search:evaluations=2", "cma-es": "cma-es:evaluations=12"}
+COSTLY = {
+    "random-search": "random-search:evaluations=2",
+    "cma-es": "cma-es:evaluations=12",
+    "knapsack": "knapsack:points=1,steps=0",
+}
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from prune_env.cli.groups import compare_groups, groups
 from prune_env.cli.listing import list_names
 from prune_env.cli.pretrain import pretrain
 from prune_env.cli.reproduce import reproduce
+from prune_env.cli.sensitivity import sensitivity
 from prune_env.cli.shared import CommandFailedError
 from prune_env.cli.train import train
 from prune_env.cli.tune import tune
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_names,
     "groups": groups,
     "compare-groups": compare_groups,
+    "sensitivity": sensitivity,
     "pretrain": pretrain,
     "train": train,
     "tune": tune,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +43,20 @@ class Seconds:
     total: float = 0.0
 
 
+class Trial(NamedTuple):
+    """A trial cut, which a privileged policy asked for.
+
+    Attributes:
+        retained: Retained score on validation data.
+        steps: Training steps after the cut.
+        counts: Whether it is what the round could be: as many steps as a round trains, and within the budget.
+    """
+
+    retained: float
+    steps: int
+    counts: bool
+
+
 class Episode:
     """One dense network on its way to a smaller one.
 
@@ -54,7 +69,7 @@ class Episode:
 
     Attributes:
         round: Rounds that are over.
-        trial_cuts: Trials that a privileged policy has asked for.
+        trials: What a privileged policy has tried out so far, in order.
         terms: What is known of the network after the last round.
         finite: Whether loss and score of the last round were finite.
         executed_ratio: Share of each group's channels that the last round removed, [G].
@@ -69,7 +84,7 @@ class Episode:
     ):  # fmt: skip
         self.network, self.config, self.budget, self.seconds = network, config, budget, seconds
         self.round = 0
-        self.trial_cuts = 0
+        self.trials: list[Trial] = []
         self.finite = True
         self.generator = generator
         self._batches = Batches(network.train_state.target, generator)
@@ -135,6 +150,16 @@ class Episode:
             return None
         return self._schedule((self.round + 1) / self.config.rounds, self.budget) * self._dense_cost
 
+    @property
+    def trial_cuts(self) -> int:
+        """Trials that a privileged policy has asked for."""
+        return len(self.trials)
+
+    @property
+    def trial_steps(self) -> int:
+        """Training steps in these trials."""
+        return sum(trial.steps for trial in self.trials)
+
     def cost_of(self, widths: np.ndarray, unit: str | None = None) -> np.ndarray:
         """Cost at widths int [B, G] or [G], as counted on the cut network, in the budget's unit or that of `unit`."""
         return self._costs[unit or self.config.budget_unit](widths)
@@ -163,7 +188,7 @@ class Episode:
         with self.undone_by_errors(), own_random_state(self._seed(self.round)):
             before = self.widths
             self._cut(self.widths_for(ratios))
-            loss = self._train()
+            loss = self._train(self.config.steps_per_round)
             score = self._score() if math.isfinite(loss) else math.nan
             self.executed_ratio = 1.0 - self.widths / before
             self.finite = math.isfinite(score)
@@ -199,25 +224,32 @@ class Episode:
         return (self.generator.initial_seed() * 1_000_003 + number) % 2**62
 
     @isolated()
-    def try_out(self, ratios: np.ndarray, seed: int) -> float:
-        """Retained score on validation if this action were taken now; everything is put back, the trial is counted.
+    def try_out(self, widths: np.ndarray, seed: int, steps: int | None = None) -> float:
+        """Retained score on validation if the network were cut to these widths now; everything is put back.
 
         Args:
-            ratios: The action, [G].
+            widths: Channels of each group that stay, int [G].
             seed: Of the trial's own batches: nobody sees those of the real round.
+            steps: Training steps after the cut; by default those of a round.
         """
         train_state, generator, batches = self.network.train_state, self.generator, self._batches
+        steps = self.config.steps_per_round if steps is None else steps
         memory = train_state.snapshot()
-        self.trial_cuts += 1
         self.generator = torch.Generator().manual_seed(seed)
         self._batches = Batches(train_state.target, self.generator)
+        retained = COLLAPSED
         try:
             with own_random_state(self._seed(0)):
-                self._cut(self.widths_for(ratios))
-                return self._retained(self._score() if math.isfinite(self._train()) else math.nan, "validation")
+                self._cut(widths)
+                retained = self._retained(
+                    self._score() if math.isfinite(self._train(steps)) else math.nan, "validation"
+                )
+            return retained
         finally:
             train_state.restore(memory)
             self.generator, self._batches = generator, batches
+            fits = self.cost_target is None or float(self.cost_of(widths)) <= self.cost_target
+            self.trials.append(Trial(retained, steps, fits and steps == self.config.steps_per_round))
 
     def _cut(self, widths: np.ndarray) -> None:
         train_state = self.network.train_state
@@ -228,9 +260,9 @@ class Episode:
         self.seconds.training += time.perf_counter() - begun
         train_state.cut(keep)
 
-    def _train(self) -> float:
+    def _train(self, steps: int) -> float:
         """Repair and train; the mean loss."""
-        train_state, steps = self.network.train_state, self.config.steps_per_round
+        train_state = self.network.train_state
         begun = time.perf_counter()
         self._repair.after_cut(train_state.target, train_state.model, self._batches)
         with _scaled_learning_rate(train_state.optimizers, self.config.learning_rate_factor):

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from prune_env.envs.action import validate_action
+from prune_env.envs.action import validate_action, widths_after
 from prune_env.envs.episode import Episode
 from prune_env.groups import Cost, count_cost
+from prune_env.groups.layer_attributes import weight_of
 from prune_env.importance import CRITERIA
 from prune_env.isolation import isolated
 from prune_env.open_sets import find
+from prune_env.validation import Range, check_value
 
 
 class NetworkView:
@@ -47,9 +49,23 @@ class NetworkView:
         return self._episode.cost_target
 
     @property
+    def steps(self) -> int:
+        """Training steps after a cut in this episode."""
+        return self._episode.config.steps_per_round
+
+    @property
     def trial_cuts(self) -> int:
         """Trials so far in this episode."""
         return self._episode.trial_cuts
+
+    def widths_at(self, ratios: np.ndarray) -> np.ndarray:
+        """Widths int [..., G] that may be cut to, nearest to these ratios [..., G]; the budget is not minded."""
+        return widths_after(ratios, self.widths, self.least_widths, self._episode.config.round_to)
+
+    def widths_for(self, ratios: np.ndarray) -> np.ndarray:
+        """Widths int [G] that the action `ratios` [G] would leave, at the end of this round's budget."""
+        ratios = validate_action(ratios, len(self.widths), self._max_ratio)
+        return self._episode.widths_for(ratios)
 
     def cost_of(self, widths: np.ndarray, unit: str | None = None) -> np.ndarray:
         """Cost at widths int [B, G], in the budget's unit or in that of another cost by its name."""
@@ -69,9 +85,21 @@ class NetworkView:
         return count_cost(model, network.train_state.target.deploy, network.idle)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each group, [G]."""
+        return self._episode.network.grouping.names
+
+    @property
     def roots(self) -> tuple[str, ...]:
         """Qualified name of the layer that produces the channels of each group, [G]."""
         return tuple(group.root for group in self._episode.network.grouping)
+
+    @property
+    def root_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of the weight of each group's root layer as it is now, output channels first where it is dense, [G]."""
+        model = self._episode.network.train_state.model
+        weights = [weight_of(model.get_submodule(root)) for root in self.roots]
+        return tuple(() if weight is None else tuple(weight.shape) for weight in weights)
 
     @isolated()
     def scores(self, criterion: str) -> np.ndarray:
@@ -84,7 +112,33 @@ class NetworkView:
         context = self._episode.network.train_state.context(self._episode.generator)
         return found.values(context).cpu().double().numpy().copy()
 
-    def evaluate(self, ratios: np.ndarray) -> float:
-        """Retained validation score if these ratios, float [G], were the action now; the network is put back."""
-        ratios = validate_action(ratios, len(self._episode.widths), self._max_ratio)
-        return self._episode.try_out(ratios, int(self._seeds.integers(2**62)))
+    def evaluate(self, ratios: np.ndarray, steps: int | None = None) -> float:
+        """Retained validation score if these ratios, float [G], were the action now; the network is put back.
+
+        Args:
+            ratios: The action, [G].
+            steps: Training steps after the cut; by default those of a round. Fewer make a cheaper, rougher trial.
+        """
+        return self._try(self.widths_for(ratios), steps)
+
+    def evaluate_widths(self, widths: np.ndarray, steps: int | None = None) -> float:
+        """Retained validation score if the network were cut to exactly these widths, int [G], budget or not.
+
+        Raises:
+            ValueError: If these are no widths that the network can be cut to.
+        """
+        widths, present = np.asarray(widths), self.widths
+        if (
+            widths.shape != present.shape
+            or not ((widths == present) | (widths == self.widths_at(1.0 - widths / present))).all()
+        ):
+            raise ValueError(
+                f"widths must be whole numbers between {self.least_widths.tolist()} and {self.widths.tolist()} that "
+                f"round_to={self._episode.config.round_to} allows; got {widths.tolist()}"
+            )
+        return self._try(widths.astype(np.int64), steps)
+
+    def _try(self, widths: np.ndarray, steps: int | None) -> float:
+        if steps is not None:
+            check_value("steps", steps, int, Range(0))
+        return self._episode.try_out(widths, int(self._seeds.integers(2**62)), steps)
