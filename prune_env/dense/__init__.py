@@ -10,7 +10,7 @@ from prune_env.dense.checkpoints import (
     training_history,
 )
 from prune_env.dense.loop import DenseTrainingError, Evaluation
-from prune_env.dense.pool import HELD_OUT_SEEDS, GivenPool, Network, Pool
+from prune_env.dense.pool import HELD_OUT_SEEDS, GivenPool, Network, Pool, PoolKind
 
 __all__ = [
     "HELD_OUT_SEEDS",
@@ -20,6 +20,7 @@ __all__ = [
     "GivenPool",
     "Network",
     "Pool",
+    "PoolKind",
     "checkpoint_files",
     "export_checkpoint",
     "identify",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from prune_env.targets import PoolSplit, Split, Target, make_target
 
 HELD_OUT_SEEDS = 10_000
 """The first seed of held-out networks: a training pool's are below."""
+PoolKind = Literal["variants", "drawn"]
+_DRAW = 1  # beside a network's seed, the seed of its options
 _MARGIN = 1e-12
 
 
@@ -142,17 +144,19 @@ class Network:
 
 @dataclass(frozen=True)
 class Pool:
-    """The networks that episodes start from: option sets times seeds, disjoint between training and held-out.
+    """The networks that episodes start from, disjoint between training and held-out.
 
     Attributes:
         target: Name of the target.
         options: Options that all networks share; an option given here is not varied.
-        size: How many networks; 1 is the plain target with these options.
+        size: How many networks; of variants, 1 is the plain target with these options.
         split: "train" or "held_out": other seeds and, where the target varies options, other values of them.
         protect: Components and groups that are locked.
         importance: Constants of importance.
         regularizer: The cosine-L1 term of training.
         device: Where the networks are.
+        kind: "variants" cycles through the few option sets of `Target.variants` and then through seeds; "drawn" draws
+            the options of every network on their own, with `Target.draw_options`.
     """
 
     target: str
@@ -163,29 +167,19 @@ class Pool:
     importance: ImportanceConfig = field(default_factory=ImportanceConfig)
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     device: str = "cpu"
+    kind: PoolKind = "variants"
 
     def specs(self) -> list[tuple[CheckpointSpec, str]]:
-        """Checkpoint and stratum of every network, cycling through the variants and then through seeds."""
-        variants: list[Mapping[str, Any]] = [{}]
-        if self.size > 1:
-            variants = make_target(self.target, **self.options).variants(self.split)
-            varied = [{k: v for k, v in variant.items() if k not in self.options} for variant in variants]
-            variants = [v for i, v in enumerate(varied) if v not in varied[:i]]
+        """Checkpoint and stratum of every network, in the order of their seeds."""
         first = HELD_OUT_SEEDS if self.split == "held_out" else 0
-        result = []
-        for i in range(self.size):
-            variant = variants[i % len(variants)]
-            spec = CheckpointSpec(
-                self.target,
-                {**self.options, **variant},
-                first + i,
-                self.protect,
-                self.importance,
-                self.regularizer,
-                self.device,
-            )
-            result.append((spec, ", ".join(f"{k}={v}" for k, v in variant.items())))
-        return result
+        seeds = range(first, first + self.size)
+        if self.kind == "drawn":  # no two networks are of a kind, so they are one stratum
+            return [(self._spec(options, seed), "") for seed, options in zip(seeds, self._drawn(seeds), strict=True)]
+        variants = self._variants()
+        strata = [", ".join(f"{k}={v}" for k, v in variant.items()) for variant in variants]
+        return [
+            (self._spec(variants[i % len(variants)], seed), strata[i % len(variants)]) for i, seed in enumerate(seeds)
+        ]
 
     def labels(self) -> list[tuple[str, str]]:
         """Label and stratum of every network."""
@@ -197,9 +191,24 @@ class Pool:
 
     def plain(self) -> CheckpointSpec:
         """The target with these options and nothing varied: how it is made tells how the whole pool is."""
-        return CheckpointSpec(
-            self.target, self.options, 0, self.protect, self.importance, self.regularizer, self.device
-        )
+        return self._spec({}, 0)
+
+    def _spec(self, varied: Mapping[str, Any], seed: int) -> CheckpointSpec:
+        options = {**self.options, **varied}
+        return CheckpointSpec(self.target, options, seed, self.protect, self.importance, self.regularizer, self.device)
+
+    def _variants(self) -> list[Mapping[str, Any]]:
+        if self.size == 1:
+            return [{}]
+        variants = make_target(self.target, **self.options).variants(self.split)
+        varied = [{k: v for k, v in variant.items() if k not in self.options} for variant in variants]
+        return [v for i, v in enumerate(varied) if v not in varied[:i]]
+
+    def _drawn(self, seeds: Sequence[int]) -> list[Mapping[str, Any]]:
+        """What is drawn for a network depends on its seed alone, so that a larger pool begins with the smaller one."""
+        target = make_target(self.target, **self.options)
+        drawn = [target.draw_options(np.random.default_rng([seed, _DRAW]), self.split) for seed in seeds]
+        return [{k: v for k, v in options.items() if k not in self.options} for options in drawn]
 
 
 @dataclass(frozen=True)

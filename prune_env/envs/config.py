@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.dense import HELD_OUT_SEEDS, Network
+from prune_env.dense import HELD_OUT_SEEDS, Network, PoolKind
 from prune_env.envs.costs import COSTS
 from prune_env.envs.objectives import OBJECTIVES, check_potential, make_objective, untouched_terms
 from prune_env.envs.observation import BAYES_COLUMNS, Column, columns_of
@@ -54,6 +54,8 @@ class PruningConfig:
         round_to: Widths that shrink are multiples of this, at least one multiple; a group that is narrower keeps its
             width, and one whose width is no multiple keeps it or shrinks to one.
         pool: Number of dense networks that episodes start from.
+        pool_kind: How the networks of the pool differ: in their seed and the target's few "variants", or "drawn", each
+            with widths, data and training of its own, if the target draws them.
         split: "train" or "held_out".
         scope: `ImportanceConfig.scope`: importance is measured on "root" layers, or on every slice of a "group".
         ema_decay: `ImportanceConfig.ema_decay`, of the moving averages of importance.
@@ -94,6 +96,7 @@ class PruningConfig:
     min_channels: int = 1
     round_to: int = 1
     pool: int = 1
+    pool_kind: PoolKind = "variants"
     split: PoolSplit = "train"
     scope: str = ImportanceConfig.scope
     ema_decay: float = ImportanceConfig.ema_decay
@@ -117,6 +120,7 @@ class PruningConfig:
         check_value("learning_rate_factor", self.learning_rate_factor, float, Range(0))
         check_value("stop_on_collapse", self.stop_on_collapse, bool)
         check_value("split", self.split, str, ("train", "held_out"))
+        check_value("pool_kind", self.pool_kind, str, ("variants", "drawn"))
         check_value("bayes", self.bayes, str, tuple(BAYES_COLUMNS))
         _ = self.importance, self.regularizer  # they check their own ranges
         check_device(self.device)

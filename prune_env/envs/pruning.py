@@ -139,6 +139,7 @@ class PruningEnv(gym.Env, EzPickle):
             self.config.importance,
             self.config.regularizer,
             self.config.device,
+            self.config.pool_kind,
         )
         self._labels = self.pool.labels()
         self._networks: dict[int, Network] = {}

@@ -16,10 +16,13 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "PruneEnv/TDMPCCartpole-v0": {"target": "tdmpc", "task": "cartpole-swingup", "obs": "state"},
     "PruneEnv/TDMPCCartpolePixels-v0": {"target": "tdmpc", "task": "cartpole-swingup", "obs": "pixels"},
     "PruneEnv/Pruning-v0": {},
+    "PruneEnv/Autoencoder-v1": {"target": "autoencoder", "data": "digits", "pool_kind": "drawn"},
+    "PruneEnv/TDMPCPendulum-v1": {"target": "tdmpc", "task": "pendulum", "obs": "state", "pool_kind": "drawn"},
 }
 """Id -> what it stands for: arguments of `PruningEnv` that must not be contradicted.
 
-`PruneEnv/Pruning-v0` is meant for `target="..."` of one's own.
+`PruneEnv/Pruning-v0` is meant for `target="..."` of one's own. The version of an id rises when other networks, data,
+training, costs or defaults would change the scores of the same policy; the old version stays as it is.
 """
 
 

@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from prune_env.targets.autoencoder_pool import draw_autoencoder
 from prune_env.targets.base import DenseTraining, PoolSplit, Split, Target
 from prune_env.targets.data import LOADERS, Images
+from prune_env.targets.redundancy import duplicate_units
 from prune_env.validation import Range, check_value
 
 _LATENT_SIZES: dict[str, dict[PoolSplit, tuple[int, ...]]] = {
@@ -33,12 +35,17 @@ def layer_widths(inputs: int, latent: int, hidden_layers: int = 3) -> list[int]:
 
 
 class AutoencoderNet(nn.Module):
-    """Blocks of Linear, BatchNorm and ReLU down to a linear latent, and their mirror image up to pixels in [0, 1]."""
+    """Blocks of Linear, BatchNorm and ReLU down to a linear latent, and others up to pixels in [0, 1].
 
-    def __init__(self, widths: list[int]):
+    Args:
+        encoder: Widths from input to latent.
+        decoder: Widths from latent to output; by default the encoder's, mirrored.
+    """
+
+    def __init__(self, encoder: list[int], decoder: list[int] | None = None):
         super().__init__()
-        self.encoder = _mlp(widths)
-        self.decoder = _mlp(widths[::-1])
+        self.encoder = _mlp(encoder)
+        self.decoder = _mlp(decoder or encoder[::-1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Reconstruct images, [B, pixels] in [0, 1]."""
@@ -52,6 +59,20 @@ def _mlp(widths: list[int]) -> nn.Sequential:
         if i < len(widths) - 2:
             layers += [nn.BatchNorm1d(fan_out), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+def _checked(
+    values: Sequence[Any] | None, name: str, count: int | None, kind: type, allowed: Range
+) -> tuple[Any, ...] | None:
+    """A tuple of numbers in a range, as many as there must be; None stays None."""
+    if values is None:
+        return None
+    if not isinstance(values, Sequence) or isinstance(values, str) or (count is not None and len(values) != count):
+        many = "a sequence of numbers" if count is None else f"{count} numbers, one for each hidden layer"
+        raise ValueError(f"{name} must be {many}, got {values!r}")
+    for i, value in enumerate(values):
+        check_value(f"{name}[{i}]", value, kind, allowed)
+    return tuple(values)
 
 
 class Autoencoder(Target):
@@ -70,6 +91,12 @@ class Autoencoder(Target):
         learning_rate: Of Adam, for the first four fifths of dense training.
         final_learning_rate: Of Adam for the last fifth, and for all training after a cut.
         images: How many training images are used, the first ones; by default all.
+        hidden: Widths of the hidden layers, first the encoder's and then the decoder's [channels]; by default
+            interpolated.
+        distinct: For each of these layers, the share of its units that are distinct at the start of training; the
+            others are copies. By default all are.
+        classes: Digits that are in the data, in training and in evaluation; by default all.
+        weight_decay: Of Adam, an L2 term.
 
     Raises:
         ValueError: If an option is unknown or out of range.
@@ -89,6 +116,10 @@ class Autoencoder(Target):
         learning_rate: float = 1e-3,
         final_learning_rate: float = 3e-4,
         images: int | None = None,
+        hidden: Sequence[int] | None = None,
+        distinct: Sequence[float] | None = None,
+        classes: Sequence[int] | None = None,
+        weight_decay: float = 0.0,
     ):
         if data not in LOADERS:
             raise ValueError(f"unknown data {data!r}; known data: {', '.join(LOADERS)}")
@@ -110,7 +141,14 @@ class Autoencoder(Target):
             check_value(name, getattr(self, name), float)
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        available = len(LOADERS[data]().train)
+        self.hidden = _checked(hidden, "hidden", 2 * hidden_layers, int, Range(1))
+        self.distinct = _checked(distinct, "distinct", 2 * hidden_layers, float, Range(0, 1, "(]"))
+        self.classes = _checked(classes, "classes", None, int, Range(0, 9, "[]"))
+        self.weight_decay = weight_decay
+        check_value("weight_decay", weight_decay, float, Range(0))
+        if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
+            raise ValueError(f"classes must be different digits, at least one; got {classes!r}")
+        available = len(self._of_classes().train)
         if images is not None:
             check_value("images", images, int, Range(1, available, "[]"))
         self._images = self._load()
@@ -131,9 +169,18 @@ class Autoencoder(Target):
         self._images = self._load()
         self.to(self.device)
 
-    def _load(self) -> Images:
+    def _of_classes(self) -> Images:
         images = LOADERS[self.data]()
-        return images if self.images is None else replace(images, train=images.train[: self.images])
+        return images if self.classes is None else images.of_classes(self.classes)
+
+    def _load(self) -> Images:
+        images = self._of_classes()
+        return images if self.images is None else images.first(self.images)
+
+    def settings(self) -> dict[str, Any]:
+        """All options; those that came later are left out at their defaults, which are what older networks had."""
+        later = {"hidden": None, "distinct": None, "classes": None, "weight_decay": 0.0}
+        return {k: v for k, v in super().settings().items() if k not in later or v != later[k]}
 
     def to(self, device: torch.device | str) -> None:
         """Move the images to a device."""
@@ -143,14 +190,25 @@ class Autoencoder(Target):
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """A dense autoencoder with torch's usual initialisation, drawn with `generator`."""
-        widths = layer_widths(self._images.train.shape[1], self.latent_dim, self.hidden_layers)
-        model = AutoencoderNet(widths)
+        model = AutoencoderNet(*self._widths())
         for layer in model.modules():
             if isinstance(layer, nn.Linear):  # nn.Linear.reset_parameters, but with a generator
                 bound = 1 / math.sqrt(layer.in_features)
                 nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
                 nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        if self.distinct is not None:
+            duplicate_units(model.encoder, self.distinct[: self.hidden_layers], generator)
+            duplicate_units(model.decoder, self.distinct[self.hidden_layers :], generator)
         return model
+
+    def _widths(self) -> tuple[list[int], list[int]]:
+        """Widths of the encoder from input to latent, and of the decoder from latent to output."""
+        pixels = self._images.train.shape[1]
+        if self.hidden is None:
+            widths = layer_widths(pixels, self.latent_dim, self.hidden_layers)
+            return widths, widths[::-1]
+        first, second = self.hidden[: self.hidden_layers], self.hidden[self.hidden_layers :]
+        return [pixels, *first, self.latent_dim], [self.latent_dim, *second, pixels]
 
     def trace(self, model: nn.Module) -> Tensor:
         """Reconstruct one image."""
@@ -158,7 +216,8 @@ class Autoencoder(Target):
 
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         """Adam over everything; fused, as a step over small tensors is mostly overhead."""
-        return [torch.optim.Adam(model.parameters(), lr=self.learning_rate, fused=True)]
+        decay = self.weight_decay
+        return [torch.optim.Adam(model.parameters(), lr=self.learning_rate, weight_decay=decay, fused=True)]
 
     def anneal(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         """Lower the learning rate to its final value."""
@@ -208,6 +267,16 @@ class Autoencoder(Target):
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
         """Latent sizes; those held out never occur in training."""
         return [{"latent_dim": size} for size in _LATENT_SIZES[self.data][split]]
+
+    def draw_options(self, random: np.random.Generator, split: PoolSplit) -> Mapping[str, Any]:
+        """One network of a pool in which every network differs; see `draw_autoencoder`.
+
+        Raises:
+            NotImplementedError: If the data are not digits.
+        """
+        if self.data != "digits":
+            return super().draw_options(random, split)
+        return draw_autoencoder(random, split, self.hidden_layers)
 
     def _mean_squared_error(self, split: Split, reconstruct: Callable[[Tensor], Tensor]) -> float:
         images = getattr(self._images, split)

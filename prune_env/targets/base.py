@@ -232,6 +232,17 @@ class Target:
         named = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "device"}
         return {k: describe(v, f"{type(self).__name__}.{k}") for k, v in named.items()}
 
+    def draw_options(self, random: np.random.Generator, split: PoolSplit) -> Mapping[str, Any]:
+        """Options of one network of a pool in which every network differs (`pool_kind="drawn"`).
+
+        Whatever is drawn, the number of groups must be the same, and no network that is drawn for one split may be
+        drawn for the other.
+
+        Raises:
+            NotImplementedError: If the target has no such pool.
+        """
+        raise NotImplementedError(f"{type(self).__name__} draws no networks: implement draw_options(random, split)")
+
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
         """Option sets that a pool of checkpoints cycles through; those held out must not occur in training.
 

@@ -6,7 +6,7 @@ Letters: B batch, L latent channels, A actions, C image channels, S image size [
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import cast
@@ -14,9 +14,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from prune_env.targets.redundancy import duplicate_units
 from prune_env.targets.tdmpc.fused import can_fuse, chain
 
-COMPONENTS = ("encoder", "dynamics", "reward", "pi", "q1", "q2")
+HEADS = ("dynamics", "reward", "pi", "q1", "q2")
+COMPONENTS = ("encoder", *HEADS)
 _WITH_TARGET = ("encoder", "q1", "q2")  # components that have a target network
 # Largest chunks on the CPU: activations of more images or floats leave its cache, and take up to twice the time.
 _IMAGES, _FLOATS = 64, 2**19
@@ -36,6 +38,8 @@ class ControllerNet(nn.Module):
         action_dim: A.
         width: Hidden channels of the other five networks.
         generator: Draws the initial weights.
+        widths: Component -> widths of its two hidden layers, where they differ from `width`.
+        distinct: Component -> for each of its hidden layers, the share of its units that are no copies of others.
 
     Attributes:
         action_dim: A.
@@ -47,18 +51,28 @@ class ControllerNet(nn.Module):
     updates: Tensor
 
     def __init__(
-        self, encoder: nn.Sequential, latent_dim: int, action_dim: int, width: int, generator: torch.Generator
+        self,
+        encoder: nn.Sequential,
+        latent_dim: int,
+        action_dim: int,
+        width: int,
+        generator: torch.Generator,
+        widths: Mapping[str, Sequence[int]] | None = None,
+        distinct: Mapping[str, Sequence[float]] | None = None,
     ):
         super().__init__()
+        hidden = dict.fromkeys(HEADS, (width, width)) | dict(widths or {})
         self.encoder = encoder
-        self.dynamics = _mlp(latent_dim + action_dim, width, latent_dim)
-        self.reward = _mlp(latent_dim + action_dim, width, 1)
-        self.pi = _mlp(latent_dim, width, action_dim)
-        self.q1 = _value(latent_dim + action_dim, width)
-        self.q2 = _value(latent_dim + action_dim, width)
+        self.dynamics = _mlp(latent_dim + action_dim, hidden["dynamics"], latent_dim)
+        self.reward = _mlp(latent_dim + action_dim, hidden["reward"], 1)
+        self.pi = _mlp(latent_dim, hidden["pi"], action_dim)
+        self.q1 = _value(latent_dim + action_dim, hidden["q1"])
+        self.q2 = _value(latent_dim + action_dim, hidden["q2"])
         self.action_dim = action_dim
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._initialise(generator)
+        for name, shares in (distinct or {}).items():
+            duplicate_units(cast(nn.Sequential, self.get_submodule(name)), shares, generator)
         self.target_networks: TargetNetworks = tuple(
             (name, cast(nn.Sequential, copy.deepcopy(self.get_submodule(name)).requires_grad_(False)))
             for name in _WITH_TARGET
@@ -184,12 +198,14 @@ class Brightness(nn.Module):
         return images.to(dtype, memory_format=torch.channels_last, copy=True).div_(255)
 
 
-def _mlp(fan_in: int, width: int, fan_out: int) -> nn.Sequential:
+def _mlp(fan_in: int, hidden: Sequence[int], fan_out: int) -> nn.Sequential:
+    first, second = hidden
     return nn.Sequential(
-        nn.Linear(fan_in, width), nn.ELU(), nn.Linear(width, width), nn.ELU(), nn.Linear(width, fan_out)
+        nn.Linear(fan_in, first), nn.ELU(), nn.Linear(first, second), nn.ELU(), nn.Linear(second, fan_out)
     )
 
 
-def _value(fan_in: int, width: int) -> nn.Sequential:
-    first: list[nn.Module] = [nn.Linear(fan_in, width), nn.LayerNorm(width), nn.Tanh()]
-    return nn.Sequential(*first, nn.Linear(width, width), nn.ELU(), nn.Linear(width, 1))
+def _value(fan_in: int, hidden: Sequence[int]) -> nn.Sequential:
+    first, second = hidden
+    begin: list[nn.Module] = [nn.Linear(fan_in, first), nn.LayerNorm(first), nn.Tanh()]
+    return nn.Sequential(*begin, nn.Linear(first, second), nn.ELU(), nn.Linear(second, 1))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from prune_env.open_sets import find
 from prune_env.targets.base import DenseTraining, PoolSplit
 from prune_env.targets.tdmpc.losses import UpdateConfig
+from prune_env.targets.tdmpc.networks import HEADS
 from prune_env.targets.tdmpc.planner import WIDEST
 from prune_env.validation import Range, check_fields, check_value
 
@@ -56,6 +59,9 @@ class Recipe:
         eval_every: Updates between two evaluations in dense training, the best of which is kept.
         td_encoder: See `UpdateConfig`.
         bfloat16: See `UpdateConfig`.
+        widths: Component -> widths of its two hidden layers, where they differ from `width`.
+        distinct: Component -> for each of its hidden layers, the share of its units that are distinct at the start of
+            training; the others are copies. Components that are not named have distinct units only.
 
     Raises:
         ValueError: If a field is of the wrong type or out of its range.
@@ -87,6 +93,8 @@ class Recipe:
     eval_every: int = 200
     td_encoder: str = "online"
     bfloat16: bool = False
+    widths: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    distinct: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.kernels, list):  # JSON and YAML bring them
@@ -96,6 +104,13 @@ class Recipe:
         check_value("shift", self.shift, int, Range(0, self.image // 2, "[]"))
         if self.image:
             check_value("filters", self.filters, int, Range(1))
+        _check_layers("widths", self.widths, dict.fromkeys(HEADS, 2), int, Range(1))
+        layers = dict.fromkeys(HEADS, 2) if self.image else {"encoder": 1, **dict.fromkeys(HEADS, 2)}
+        _check_layers("distinct", self.distinct, layers, float, Range(0, 1, "(]"))
+
+    def settings(self) -> dict[str, Any]:
+        """All fields; those that came later are left out where they are empty, as in older networks."""
+        return {k: v for k, v in asdict(self).items() if k not in ("widths", "distinct") or v}
 
     def update_config(self) -> UpdateConfig:
         """Constants of one update."""
@@ -117,6 +132,18 @@ class Recipe:
         """Standard deviation of exploration noise after that many updates."""
         done = min(updates / self.explore_for, 1.0)
         return self.first_std + done * (self.std - self.first_std)
+
+
+def _check_layers(name: str, given: Any, layers: Mapping[str, int], kind: type, allowed: Range) -> None:
+    """Whether numbers of hidden layers are given by component, as many as there are layers."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{name} must be a dict from components to numbers, got {given!r}")
+    for component, values in given.items():
+        count = find(f"component in {name}", component, layers)
+        if not isinstance(values, Sequence) or len(values) != count:
+            raise ValueError(f"{name}[{component!r}] must have {count} numbers, one a hidden layer; got {values!r}")
+        for i, value in enumerate(values):
+            check_value(f"{name}[{component!r}][{i}]", value, kind, allowed)
 
 
 RECIPES = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from prune_env.open_sets import UnknownOptionError
 from prune_env.targets.base import BackwardHook, PoolSplit, Split, Target
+from prune_env.targets.tdmpc.drawn import draw_controller
 from prune_env.targets.tdmpc.losses import model_loss
 from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, TargetNetworks, pixel_encoder, state_encoder
 from prune_env.targets.tdmpc.planner import Planner
@@ -113,7 +114,7 @@ class TDMPC(Target):
 
     def settings(self) -> dict[str, Any]:
         """Task and recipe; the other options do not change what a controller becomes in training."""
-        return {"task": self.task_name, "obs": self.obs, **asdict(self.recipe)}
+        return {"task": self.task_name, "obs": self.obs, **self.recipe.settings()}
 
     # ------------------------------------------------------------------ the networks
     def build(self, generator: torch.Generator) -> ControllerNet:
@@ -124,7 +125,9 @@ class TDMPC(Target):
             encoder = pixel_encoder(channels, shape[1], recipe.filters, recipe.kernels, recipe.latent_dim)
         else:
             encoder = state_encoder(recipe.stack * shape[0], recipe.encoder_width, recipe.latent_dim)
-        return ControllerNet(encoder, recipe.latent_dim, self.task.action_dim, recipe.width, generator)
+        return ControllerNet(
+            encoder, recipe.latent_dim, self.task.action_dim, recipe.width, generator, recipe.widths, recipe.distinct
+        )
 
     def target_networks(self, model: nn.Module) -> TargetNetworks:
         """Those of encoder and values."""
@@ -148,6 +151,16 @@ class TDMPC(Target):
             return self.trace(model)
         net, shape = _net(model), self.task.observation_shape
         return net.act(net.encoder(torch.zeros(1, self.recipe.stack * shape[0], *shape[1:], device=self.device)))
+
+    def draw_options(self, random: np.random.Generator, split: PoolSplit) -> Mapping[str, Any]:
+        """One controller of a pool in which every one differs; see `draw_controller`.
+
+        Raises:
+            NotImplementedError: If the task is not the pendulum from its state.
+        """
+        if (self.task_name, self.obs, self._sizes) != ("pendulum", "state", "small"):
+            return super().draw_options(random, split)
+        return draw_controller(random, split)
 
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
         """Sizes and lengths of training of small networks; networks of the paper's sizes do not vary."""
