@@ -1,10 +1,13 @@
 """Baselines: plain heuristics read the observation; privileged policies see the network, or score trial cuts on it."""
 
 from prune_env.baselines.allocation import ALLOCATIONS, allocate, register_allocation, standardise, threshold_widths
-from prune_env.baselines.catalogue import POLICIES
+from prune_env.baselines.catalogue import POLICIES, SEARCHES
 from prune_env.baselines.depgraph import DepGraph, depgraph_global, depgraph_local
 from prune_env.baselines.dynamic_programming import knapsack
 from prune_env.baselines.erk import ERK, erk_density
+from prune_env.baselines.evopress import EvoPress
+from prune_env.baselines.grid import GridSearch
+from prune_env.baselines.halving import SuccessiveHalving
 from prune_env.baselines.heuristics import (
     HEURISTICS,
     Bayes,
@@ -23,8 +26,9 @@ from prune_env.baselines.heuristics import (
 )
 from prune_env.baselines.knapsack import Knapsack
 from prune_env.baselines.lamp import LAMP, lamp_scores
+from prune_env.baselines.optuna_search import FrontPoint, NSGA2Search, TPESearch, pareto_front
 from prune_env.baselines.privileged import Privileged
-from prune_env.baselines.search import SEARCHES, CMAESSearch, RandomSearch, Search
+from prune_env.baselines.search import CMAESSearch, RandomSearch, Search
 from prune_env.baselines.sensitivity import Sensitivity, measure_sensitivity
 from prune_env.baselines.sensitivity_files import write_sensitivity
 from prune_env.baselines.threshold import THRESHOLDS, GlobalThreshold
@@ -44,21 +48,27 @@ __all__ = [
     "CombinedProduct",
     "CombinedSum",
     "DepGraph",
+    "EvoPress",
     "Fisher",
+    "FrontPoint",
     "GlobalThreshold",
     "Gradient",
+    "GridSearch",
     "Heuristic",
     "ImportanceHeuristic",
     "ImportanceMeasure",
     "Knapsack",
     "L1Norm",
     "L2Norm",
+    "NSGA2Search",
     "NoPruning",
     "Privileged",
     "Random",
     "RandomSearch",
     "Search",
     "Sensitivity",
+    "SuccessiveHalving",
+    "TPESearch",
     "Uniform",
     "allocate",
     "depgraph_global",
@@ -67,6 +77,7 @@ __all__ = [
     "knapsack",
     "lamp_scores",
     "measure_sensitivity",
+    "pareto_front",
     "register_allocation",
     "standardise",
     "threshold_widths",

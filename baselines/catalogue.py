@@ -6,11 +6,15 @@ from collections.abc import Callable
 
 from prune_env.baselines.depgraph import depgraph_global, depgraph_local
 from prune_env.baselines.erk import ERK
+from prune_env.baselines.evopress import EvoPress
+from prune_env.baselines.grid import GridSearch
+from prune_env.baselines.halving import SuccessiveHalving
 from prune_env.baselines.heuristics import HEURISTICS, Heuristic
 from prune_env.baselines.knapsack import Knapsack
 from prune_env.baselines.lamp import LAMP
+from prune_env.baselines.optuna_search import NSGA2Search, TPESearch
 from prune_env.baselines.privileged import Privileged
-from prune_env.baselines.search import SEARCHES
+from prune_env.baselines.search import CMAESSearch, RandomSearch, Search
 from prune_env.baselines.threshold import THRESHOLDS
 from prune_env.baselines.trial import BestHeuristic
 
@@ -18,6 +22,17 @@ DEPGRAPH: dict[str, Callable[..., Privileged]] = {"depgraph-global": depgraph_gl
 
 ALLOCATORS: dict[str, Callable[..., Privileged]] = {"erk": ERK, "lamp": LAMP, "knapsack": Knapsack}
 """Name -> what shares out a budget by rules of its own."""
+
+SEARCHES: dict[str, type[Search]] = {
+    "random-search": RandomSearch,
+    "grid": GridSearch,
+    "cma-es": CMAESSearch,
+    "tpe": TPESearch,
+    "nsga2": NSGA2Search,
+    "evopress": EvoPress,
+    "halving": SuccessiveHalving,
+}
+"""Name -> search; each takes a start."""
 
 POLICIES: dict[str, Callable[..., Heuristic | Privileged]] = {
     **HEURISTICS,

@@ -13,6 +13,11 @@ from prune_env.testing import check_policy, check_target
 COSTLY = {
     "random-search": "random-search:evaluations=2",
     "cma-es": "cma-es:evaluations=12",
+    "grid": "grid:evaluations=2,points=2",
+    "tpe": "tpe:evaluations=3,random_trials=1",
+    "nsga2": "nsga2:evaluations=6,population=2",
+    "evopress": "evopress:evaluations=5,offspring=2,survivors=[1],efforts=[1]",
+    "halving": "halving:evaluations=3,rungs=2",
     "knapsack": "knapsack:points=1,steps=0",
 }
 

@@ -1,12 +1,13 @@
-"""Random search: it takes the best of exactly as many trials as it was given, and leaves no trace."""
+"""Searches: the best of exactly as many trials as were given, from a start or without, and without a trace."""
 
 import copy
 
 import numpy as np
 import pytest
 import torch
+from made_up import MadeUpView
 
-from prune_env.baselines import HEURISTICS, BestHeuristic, CMAESSearch, RandomSearch
+from prune_env.baselines import HEURISTICS, SEARCHES, BestHeuristic, CMAESSearch, Gradient, RandomSearch, Search
 
 
 class View:
@@ -178,3 +179,87 @@ def test_the_best_heuristic_is_the_one_whose_trial_went_best(env):
 def test_a_search_needs_at_least_one_trial(env, evaluations):
     with pytest.raises(ValueError, match=r"evaluations must be a whole number in \[1, inf\)"):
         RandomSearch(env, evaluations=evaluations)
+
+
+# ---------------------------------------------------------------------- every search
+class Landscape(MadeUpView):
+    """A network of three wide groups, nearest to the dense one at known ratios; equal widths score alike."""
+
+    best = np.array([0.7, 0.1, 0.4])
+
+    def __init__(self):
+        super().__init__([1000, 1000, 1000], retained=self.score, cost_target=1700)
+        self.least_widths = np.array([1, 1, 1])
+
+    def score(self, widths):
+        return 1.0 - float(np.square(1.0 - widths / self.widths - self.best).sum())
+
+
+def search(name, env, view, seed=0, **options):
+    policy = SEARCHES[name](env, **options)
+    policy.seed(seed)
+    policy.attach(view)
+    observation, _ = env.reset(seed=0)
+    return policy, policy.predict(observation)[0]
+
+
+@pytest.mark.parametrize("start", [None, "gradient"])
+@pytest.mark.parametrize("name", SEARCHES)
+def test_the_same_seed_searches_the_same(env, name, start):
+    views = [Landscape() for _ in range(3)]
+    ratios = [
+        search(name, env, view, seed, evaluations=24, start=start)[1]
+        for view, seed in zip(views, (3, 3, 4), strict=True)
+    ]
+    np.testing.assert_array_equal(ratios[0], ratios[1])
+    trials = [[(*widths, steps) for widths, steps in view.tried] for view in views]
+    assert trials[0] == trials[1] and 0 < len(trials[0]) <= 24
+    assert (trials[0] != trials[2]) == (name != "grid")  # a grid draws nothing
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_that_begins_at_the_best_keeps_it(env, monkeypatch, name):
+    """A warm search tries its start, and nothing that it finds is worse."""
+    monkeypatch.setattr(Gradient, "ratios", lambda self, columns: np.tile(Landscape.best, (1, 1)))
+    view = Landscape()
+    _, ratios = search(name, env, view, evaluations=24, start="gradient")
+    executed = view.widths_for(Landscape.best) if name != "nsga2" else view.widths_at(Landscape.best)
+    tried = [widths.tolist() for widths, _ in view.tried]
+    assert executed.tolist() in tried
+    assert view.score(view.widths_for(ratios)) >= view.score(view.widths_for(Landscape.best)) - 0.05
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_start_may_be_any_policy_with_options(env, name):
+    policy, _ = search(name, env, Landscape(), evaluations=12, start="gradient:temperature=0.5")
+    wanted = Gradient(env, temperature=0.5).predict(env.reset(seed=0)[0])[0]
+    np.testing.assert_array_equal(policy.begin, wanted)
+    with pytest.raises(ValueError, match="unknown policy 'gradent'; did you mean 'gradient'"):
+        SEARCHES[name](env, start="gradent")
+
+
+def test_trials_of_the_start_are_counted_on_top(env):
+    observation, _ = env.reset(seed=0)
+    policy = RandomSearch(env, evaluations=3, start="random-search:evaluations=4")
+    policy.attach(env.view)
+    policy.predict(observation)
+    assert env.episode.trial_cuts == 7
+
+
+def test_a_warm_search_draws_around_its_start(env):
+    view = Landscape()
+    policy, _ = search("random-search", env, view, evaluations=200, start="uniform")
+    drawn = np.array([policy.near(policy.begin, np.random.default_rng(i)) for i in range(2000)])
+    np.testing.assert_allclose(drawn.mean(axis=0), policy.begin, atol=0.02)
+    np.testing.assert_allclose(drawn.std(axis=0), env.max_ratio / 8, atol=0.01)
+
+
+def test_a_search_may_run_out_of_candidates(env):
+    class Short(Search):
+        def candidates(self, random, values):
+            yield np.full(self.groups, 0.2)
+            yield np.full(self.groups, 0.4)
+
+    policy, view = Short(env), View()
+    policy.attach(view)
+    assert policy.predict(None)[0].tolist() == pytest.approx([0.4] * 3) and len(view.tried) == 2
