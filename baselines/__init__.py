@@ -2,6 +2,7 @@
 
 from prune_env.baselines.allocation import ALLOCATIONS, allocate, register_allocation, standardise, threshold_widths
 from prune_env.baselines.catalogue import POLICIES, SEARCHES
+from prune_env.baselines.criterion import CriterionImportance
 from prune_env.baselines.depgraph import DepGraph, depgraph_global, depgraph_local
 from prune_env.baselines.dynamic_programming import knapsack
 from prune_env.baselines.erk import ERK, erk_density
@@ -47,6 +48,7 @@ __all__ = [
     "CMAESSearch",
     "CombinedProduct",
     "CombinedSum",
+    "CriterionImportance",
     "DepGraph",
     "EvoPress",
     "Fisher",

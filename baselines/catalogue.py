@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from prune_env.baselines.criterion import CriterionImportance
 from prune_env.baselines.depgraph import depgraph_global, depgraph_local
 from prune_env.baselines.erk import ERK
 from prune_env.baselines.evopress import EvoPress
@@ -38,6 +39,7 @@ POLICIES: dict[str, Callable[..., Heuristic | Privileged]] = {
     **HEURISTICS,
     **THRESHOLDS,
     **ALLOCATORS,
+    "criterion": CriterionImportance,
     "best-heuristic": BestHeuristic,
     **SEARCHES,
     **DEPGRAPH,

@@ -11,7 +11,7 @@ from prune_env.baselines.allocation import AMOUNT, threshold_widths
 from prune_env.baselines.privileged import Privileged
 from prune_env.envs import NetworkView, PruningEnv
 from prune_env.importance import CRITERIA
-from prune_env.open_sets import find
+from prune_env.open_sets import configured
 from prune_env.validation import check_value
 
 
@@ -35,7 +35,7 @@ class GlobalThreshold(Privileged):
         self, env: PruningEnv, criterion: str = "fisher_weight", relative: bool = False, amount: float = AMOUNT
     ):
         super().__init__(env, amount)
-        find("criterion", criterion, {name: known for name, known in CRITERIA.items() if not known.draws})
+        configured("criterion", criterion, {name: known for name, known in CRITERIA.items() if not known.draws})
         check_value("relative", relative, bool)
         self._criterion, self._relative = criterion, relative
 

@@ -10,8 +10,9 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
+from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 
@@ -47,6 +48,31 @@ def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
     lost = UNREACHABLE.get((kind, str(name)))
     reason = f"; the worker does not know it: {lost}" if lost else meant
     return f"unknown {kind} {name!r}{reason} (known: {', '.join(known) or 'none: is the package installed?'})"
+
+
+def configured(kind: str, text: str, known: Mapping[str, Entry]) -> Entry:
+    """The entry named `name`, or `name:option=value,...` with other values of its fields.
+
+    Entries that take options are dataclasses, of which a copy is made.
+
+    Args:
+        kind: What the set holds, in the singular, for the message: "criterion".
+        text: Name of the entry, and options.
+        known: The set.
+
+    Raises:
+        ValueError: If there is no such entry, or a value is out of range.
+        UnknownOptionError: If the entry has no such option.
+    """
+    if not isinstance(text, str) or text in known:
+        return find(kind, text, known)
+    name, options = split_options(text)
+    entry: Any = find(kind, name, known)
+    names = [field.name for field in fields(entry) if field.init] if is_dataclass(entry) else []
+    for option in options:
+        if option not in names:
+            raise UnknownOptionError.of(f"{kind} {name!r}", option, names)
+    return cast(Entry, replace(entry, **options)) if options else cast(Entry, entry)
 
 
 def add(kind: str, name: str, entry: Entry, known: MutableMapping[str, Entry]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, get_type_hints
 
@@ -85,9 +85,10 @@ def check_fields(record: Any, allowed: Mapping[str, Range | tuple[str, ...]]) ->
     Raises:
         ValueError: If one is not; the first one is named.
     """
-    for name, kind in get_type_hints(type(record)).items():
-        if kind in _KINDS:
-            check_value(name, getattr(record, name), kind, allowed.get(name))
+    kinds = get_type_hints(type(record))
+    for field in fields(record):
+        if kinds[field.name] in _KINDS:
+            check_value(field.name, getattr(record, field.name), kinds[field.name], allowed.get(field.name))
 
 
 def check_device(device: Any) -> None:

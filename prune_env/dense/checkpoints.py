@@ -289,7 +289,7 @@ def _settings(spec: CheckpointSpec) -> dict[str, Any]:
         "seed": spec.seed,
         "protect": sorted(spec.protect),
         "importance": describe(asdict(spec.importance), "importance"),
-        "regularizer": describe(asdict(spec.regularizer), "regularizer"),
+        "regularizer": describe(_used(asdict(spec.regularizer)), "regularizer"),
         "torch": torch.__version__,
         "device": torch.device(spec.device).type,
         "dtype": str(torch.get_default_dtype()),
@@ -305,6 +305,11 @@ def _given_tensors(spec: CheckpointSpec, target: Target) -> dict[str, Any]:
     state = target.build(torch.Generator().manual_seed(spec.seed)).state_dict()
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     return {"tensors": config_hash(describe(tensors, "the tensors of the network"))}
+
+
+def _used(regularizer: dict[str, Any]) -> dict[str, Any]:
+    """Fields of the regularisation, without the later one where it is not used: networks of before keep their names."""
+    return {name: value for name, value in regularizer.items() if name != "scales" or value}
 
 
 def _other_options(spec: CheckpointSpec, target: Target) -> dict[str, Any]:

@@ -10,7 +10,14 @@ from torch import Tensor
 
 from prune_env.groups import Surgeon, discover
 from prune_env.groups.surgery import Snapshot
-from prune_env.importance import CosineL1, CriterionContext, ImportanceConfig, ImportanceTracker, RegularizerConfig
+from prune_env.importance import (
+    CosineL1,
+    CriterionContext,
+    ImportanceConfig,
+    ImportanceTracker,
+    RegularizerConfig,
+    ScaleL1,
+)
 from prune_env.targets import Target
 from prune_env.training import Observer
 
@@ -85,6 +92,8 @@ class TrainState:
         l1 = CosineL1(surgeon, target.dense_training.steps_per_epoch, regularizer)
         # The regularisation comes first: importance is measured on the gradient of the total loss.
         observers: list[Observer] = [l1, tracker] if l1.config.enabled else [tracker]
+        if l1.config.scales:
+            observers.insert(0, ScaleL1(surgeon, l1.config.scales))
         return cls(target, model, optimizers, surgeon, tracker, observers, l1)
 
     def context(self, generator: torch.Generator) -> CriterionContext:

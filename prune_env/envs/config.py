@@ -14,7 +14,7 @@ from prune_env.envs.objectives import OBJECTIVES, check_potential, make_objectiv
 from prune_env.envs.observation import BAYES_COLUMNS, Column, columns_of
 from prune_env.envs.schedules import SCHEDULES
 from prune_env.importance import CRITERIA, MEASURES, PAPER_MEASURES, ImportanceConfig, RegularizerConfig
-from prune_env.open_sets import UnknownOptionError, find
+from prune_env.open_sets import UnknownOptionError, configured, find
 from prune_env.repair import REPAIRS
 from prune_env.targets import PoolSplit, Target, make_target
 from prune_env.validation import Range, check_device, check_value
@@ -38,12 +38,12 @@ class PruningConfig:
         budget_unit: What the budget counts, a name of `COSTS`: "parameters" or "macs".
         objective: Name of the objective; by default "budget" with a budget and "area" without.
         objective_options: Its options, e.g. the weights of "weighted".
-        observation: "full", "importance", or a tuple of column names.
+        observation: "full", "importance", or a tuple of names of columns, measures, criteria and of these two.
         bayes: The Bayes column of "full" and "importance": the paper's "literal" formula, or the "corrected" one.
-        criterion: Which channels of a group go first, a name of `CRITERIA`.
-        repair: Post-pruning repair, a name of `REPAIRS`: "batchnorm" recalibrates running statistics, "mean" moves the
-            mean of removed channels into the biases of their readers, "none" does nothing; by default what suits the
-            target.
+        criterion: Which channels of a group go first, a name of `CRITERIA`, options behind it ("hessian:probes=16").
+        repair: Post-pruning repair, a name of `REPAIRS`, options behind it: "batchnorm" recalibrates running
+            statistics, "mean" moves the mean of removed channels into the biases of their readers, "ridge" fits the
+            readers anew, "none" does nothing; by default what suits the target.
         learning_rate_factor: Factor of the learning rate during the training of an episode.
         stop_on_collapse: Whether an episode ends when the network is worse than the floor (R < 0). A network whose loss
             or score is not finite always ends it.
@@ -68,6 +68,7 @@ class PruningConfig:
         l1_period: `RegularizerConfig.period`, T [epochs].
         lambda_weight: `RegularizerConfig.weight`, "constant" or "ramp".
         lambda_ramp: `RegularizerConfig.ramp`, length of the ramp [epochs].
+        l1_scales: `RegularizerConfig.scales`, strength of L1 on the scales of normalisation layers.
         device: Where networks are trained, measured, cut and scored, as torch writes it ("cuda"). Equal seeds give
             equal trajectories, bit for bit, on the CPU.
 
@@ -109,6 +110,7 @@ class PruningConfig:
     l1_period: float = RegularizerConfig.period
     lambda_weight: str = RegularizerConfig.weight
     lambda_ramp: float = RegularizerConfig.ramp
+    l1_scales: float = RegularizerConfig.scales
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -126,7 +128,7 @@ class PruningConfig:
         check_device(self.device)
         for kind, known in _NAMES.items():
             if (name := getattr(self, kind)) is not None or kind not in _DEFAULT_BY_NONE:
-                find(kind, name, known)
+                configured(kind, name, known)
         _check_mapping("target_options", self.target_options)
         for name in ("component_weights", "objective_options"):
             if getattr(self, name) is not None:
@@ -164,10 +166,13 @@ class PruningConfig:
         """The cosine-L1 term."""
         try:
             return RegularizerConfig(
-                self.l1, self.l1_base, self.l1_low, self.l1_high, self.l1_period, self.lambda_weight, self.lambda_ramp
-            )
+                self.l1, self.l1_base, self.l1_low, self.l1_high, self.l1_period, self.lambda_weight, self.lambda_ramp,
+                self.l1_scales,
+            )  # fmt: skip
         except ValueError as error:
-            raise ValueError(f"l1, l1_base, l1_low, l1_high, l1_period, lambda_weight, lambda_ramp: {error}") from error
+            raise ValueError(
+                f"l1, l1_base, l1_low, l1_high, l1_period, lambda_weight, lambda_ramp, l1_scales: {error}"
+            ) from error
 
     @property
     def objective_name(self) -> str:
@@ -266,13 +271,14 @@ def make_config(config: PruningConfig | str | None, arguments: Mapping[str, Any]
 
 
 def check_names(config: PruningConfig, target: Target) -> None:
-    """Whether names of components are those of the target.
+    """Whether the target has what the configuration names: components, and what its criterion needs.
 
     Raises:
-        ValueError: If one is not; the components are listed.
+        ValueError: If it has not; the components are listed.
     """
     for name in config.component_weights or {}:
         find("component in component_weights", name, dict.fromkeys(target.components))
+    configured("criterion", config.criterion, CRITERIA).check(target)
 
 
 def budgets_of(budget: Budget) -> np.ndarray | None:

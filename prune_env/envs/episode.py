@@ -24,6 +24,7 @@ from prune_env.envs.objectives import Terms
 from prune_env.envs.schedules import SCHEDULES
 from prune_env.importance import CRITERIA, ImportanceTracker
 from prune_env.isolation import isolated, own_random_state
+from prune_env.open_sets import configured
 from prune_env.repair import REPAIRS
 from prune_env.targets import Split
 from prune_env.training import train
@@ -90,8 +91,8 @@ class Episode:
         self._batches = Batches(network.train_state.target, generator)
         self._guarded = False
         self._schedule = SCHEDULES[config.schedule]
-        self._criterion = CRITERIA[config.criterion]
-        self._repair = REPAIRS[config.repair or network.train_state.target.repair]
+        self._criterion = configured("criterion", config.criterion, CRITERIA)
+        self._repair = configured("repair", config.repair or network.train_state.target.repair, REPAIRS)
         self._costs = {name: make(network) for name, make in COSTS.items()}
         self._dense_costs = {name: float(cost(network.grouping.widths)) for name, cost in self._costs.items()}
         self._weights = _group_weights(network, config.component_weights or {})

@@ -14,7 +14,7 @@ from prune_env.groups import Cost, count_cost
 from prune_env.groups.layer_attributes import weight_of
 from prune_env.importance import CRITERIA
 from prune_env.isolation import isolated
-from prune_env.open_sets import find
+from prune_env.open_sets import configured
 from prune_env.validation import Range, check_value
 
 
@@ -108,7 +108,7 @@ class NetworkView:
         Raises:
             ValueError: If the criterion is unknown, or random (which would disturb the episode's random state).
         """
-        found = find("criterion", criterion, {name: c for name, c in CRITERIA.items() if not c.draws})
+        found = configured("criterion", criterion, {name: c for name, c in CRITERIA.items() if not c.draws})
         context = self._episode.network.train_state.context(self._episode.generator)
         return found.values(context).cpu().double().numpy().copy()
 

@@ -12,7 +12,15 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
-from prune_env.importance import MEASURES, PAPER_MEASURES, ChannelSums, ImportanceTracker, group_means
+from prune_env.importance import (
+    CRITERIA,
+    MEASURES,
+    PAPER_MEASURES,
+    ChannelSums,
+    CriterionContext,
+    ImportanceTracker,
+    group_means,
+)
 from prune_env.open_sets import find
 
 
@@ -34,7 +42,13 @@ class Column:
 
 
 def _measure_column(measure: str) -> Column:
+    if MEASURES[measure].signed:
+        return Column(measure, -1, 1, f"{MEASURES[measure].meaning}, divided by its largest magnitude")
     return Column(measure, -20, 20, f"log10 of the smoothed {MEASURES[measure].meaning}")
+
+
+def _criterion_column(criterion: str) -> Column:
+    return Column(criterion, -20, 20, f"log10 of the mean over channels of the criterion {criterion!r}")
 
 
 BAYES_COLUMNS = {"literal": "bayes", "corrected": "bayes_corrected"}
@@ -60,23 +74,31 @@ FORMS: dict[str, tuple[str, ...]] = {
 
 
 def known_columns() -> dict[str, Column]:
-    """All columns: one for every measure, and the context."""
-    return {m: _measure_column(m) for m in MEASURES} | {column.name: column for column in CONTEXT_COLUMNS}
+    """All columns: one for every measure, the context, and one for every other criterion that costs little."""
+    criteria = {
+        c: _criterion_column(c) for c, criterion in CRITERIA.items() if not (criterion.costly or criterion.draws)
+    }
+    return criteria | {m: _measure_column(m) for m in MEASURES} | {column.name: column for column in CONTEXT_COLUMNS}
 
 
 def columns_of(observation: str | Sequence[str], bayes: str = "literal") -> tuple[Column, ...]:
     """Columns of an observation: a form by name, or columns by name.
 
     Args:
-        observation: A name of `FORMS`, or names of columns.
+        observation: A name of `FORMS`, or names of columns, among which names of forms stand for their columns.
         bayes: Which variant of the Bayes measure a form shows.
 
     Raises:
         ValueError: If the form or a column is unknown.
     """
-    names = find("observation", observation, FORMS) if isinstance(observation, str) else tuple(observation)
+    forms = {
+        form: tuple(BAYES_COLUMNS[bayes] if name == "bayes" else name for name in names)
+        for form, names in FORMS.items()
+    }
     if isinstance(observation, str):
-        names = tuple(BAYES_COLUMNS[bayes] if name == "bayes" else name for name in names)
+        names = find("observation", observation, forms)
+    else:
+        names = tuple(name for given in observation for name in forms.get(given, (given,)))
     if not names or len(set(names)) < len(names):
         raise ValueError(f"an observation names each of its columns once, and at least one; got {observation!r}")
     known = known_columns()
@@ -98,6 +120,7 @@ def observe(
     retained: float,
     progress: float,
     parameters: float,
+    context: CriterionContext | None = None,
 ) -> np.ndarray:
     """The observation, a fresh float32 array [G * F], finite and within the space.
 
@@ -109,14 +132,20 @@ def observe(
         retained: Retained score.
         progress: Share of rounds that is over.
         parameters: Parameters of the network now.
+        context: What criteria read, for columns of criteria.
     """
     surgeon = tracker.surgeon
     groups = len(surgeon.grouping)
     measures = [column.name for column in columns if column.name in MEASURES]
     values: dict[str, np.ndarray] = {}
     if measures:
-        values |= zip(measures, _log10(tracker.groups(measures)), strict=True)
-    if len(measures) < len(columns):
+        numbers = tracker.groups(measures)
+        values |= zip(measures, _log10(numbers), strict=True)
+        values |= {name: _relative(row) for name, row in zip(measures, numbers, strict=True) if MEASURES[name].signed}
+    others = {column.name for column in columns} - set(measures)
+    if context is not None:
+        values |= {name: _log10(group_values(name, context)) for name in others & set(CRITERIA)}
+    if others - set(CRITERIA):
         sums = ChannelSums(surgeon)
         weights = sums.parameters
         table = torch.stack([sums.sum(weights, "absolute"), sums.sum(weights, "square"), sums.counts]).cpu()
@@ -137,6 +166,18 @@ def observe(
         }
     rows = np.stack([np.clip(values[c.name], c.low, c.high) for c in columns], axis=1)
     return rows.astype(np.float32).reshape(-1)
+
+
+def group_values(criterion: str, context: CriterionContext) -> torch.Tensor:
+    """Mean over a group's channels of a criterion, [G]."""
+    values = CRITERIA[criterion].values(context)
+    return values.cpu().float() @ group_means(context.surgeon).T
+
+
+def _relative(values: torch.Tensor) -> np.ndarray:
+    """Signed numbers divided by the largest magnitude; zero where none is finite."""
+    numbers = np.nan_to_num(values.double().cpu().numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(numbers / max(np.abs(numbers).max(initial=0.0), 1e-300))
 
 
 def _log10(values: torch.Tensor) -> np.ndarray:

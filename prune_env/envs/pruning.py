@@ -67,7 +67,9 @@ class PruningEnv(gym.Env, EzPickle):
     | retained | -1 to 2 | retained score |
     | progress | 0 to 1 | share of rounds that is over |
 
-    `observation="importance"` keeps the first three columns only.
+    `observation="importance"` keeps the first three columns only. A tuple chooses columns by name, forms among them:
+    `("importance", "activation")` adds log10 of the group's mean of a criterion, for every criterion that costs little,
+    and any measure (one that has a sign is divided by its largest magnitude over the groups, -1 to 1).
 
     ## Rewards
     The increments of a potential Phi of named terms (`info["reward_terms"]`). With R the retained score,
@@ -299,6 +301,7 @@ class PruningEnv(gym.Env, EzPickle):
             retained=terms.retained,
             progress=episode.progress,
             parameters=terms.costs["parameters"],
+            context=episode.network.train_state.context(episode.generator),
         )
 
     def _info(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from prune_env.importance.config import ImportanceConfig, RegularizerConfig
 from prune_env.importance.criteria import CRITERIA, Criterion, CriterionContext, register_criterion
 from prune_env.importance.measures import MEASURES, PAPER_MEASURES, STATISTICS, Measure, register_measure
 from prune_env.importance.regularizer import CosineL1
+from prune_env.importance.scales import ScaleL1
 from prune_env.importance.tracker import ImportanceTracker
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ImportanceTracker",
     "Measure",
     "RegularizerConfig",
+    "ScaleL1",
     "group_means",
     "register_criterion",
     "register_measure",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors as flatten
 
 from prune_env.groups import Surgeon
-from prune_env.importance.measures import STATISTICS
+from prune_env.importance.measures import REDUCED
 
 Power = Literal["signed", "absolute", "square"]
 
@@ -69,7 +69,7 @@ class ChannelSums:
         self._starts = np.cumsum([0, *lengths[:-1]])
         self._scratch = self._empty(sum(sizes) if self._one_call else max(sizes, default=0))
         self._product = self._empty(len(self._scratch))
-        self._reduced = self._empty(len(STATISTICS), sum(rows))
+        self._reduced = self._empty(len(REDUCED), sum(rows))
         self._planned: frozenset[str] | None = None
 
     def _empty(self, *shape: int) -> Tensor:
@@ -90,8 +90,8 @@ class ChannelSums:
         return self._to_channels(row)[0]
 
     @torch.no_grad()
-    def gradient_sums(self, gradients: Sequence[Tensor], statistics: Collection[str] = tuple(STATISTICS)) -> Tensor:
-        """Sums of |g|, g^2, w g and (w g)^2 over each channel, [4, W], in the order of `STATISTICS`.
+    def gradient_sums(self, gradients: Sequence[Tensor], statistics: Collection[str] = tuple(REDUCED)) -> Tensor:
+        """Sums of |g|, g^2, w g and (w g)^2 over each channel, [4, W], in the order of `REDUCED`.
 
         Args:
             gradients: One for each of `parameters`.
@@ -111,7 +111,7 @@ class ChannelSums:
     def _plan(self, statistics: frozenset[str]) -> None:
         self._planned = statistics
         self._reduced.zero_()
-        wanted = [(row, *_SUMMED[s]) for row, s in zip(self._reduced, STATISTICS, strict=True) if s in statistics]
+        wanted = [(row, *_SUMMED[s]) for row, s in zip(self._reduced, REDUCED, strict=True) if s in statistics]
         self._plain, self._weighted = ([(row, power) for row, w, power in wanted if w is x] for x in (False, True))
 
     def _views(self, tensors: Sequence[Tensor]) -> list[Tensor]:

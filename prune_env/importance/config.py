@@ -50,6 +50,8 @@ class RegularizerConfig:
         weight: "constant" keeps lambda_weight at 1; "ramp" raises it linearly from 0 to 1 over the `ramp` first epochs:
             small at first, and grown once the task loss has converged (section 3.2.3).
         ramp: Length of the ramp [epochs], positive: about the time in which the task loss converges.
+        scales: Strength of an L1 term on the scales of normalisation layers, at least 0 (network slimming,
+            arXiv 1708.06519, equation 1). It needs no `enabled`.
 
     Raises:
         ValueError: If a value is unknown or out of range.
@@ -62,9 +64,11 @@ class RegularizerConfig:
     period: float = 20.0
     weight: str = "constant"
     ramp: float = 20.0
+    scales: float = 0.0
 
     def __post_init__(self) -> None:
         ranges = {"base": _POSITIVE, "low": Range(0), "high": Range(0), "period": _POSITIVE, "ramp": _POSITIVE}
+        ranges["scales"] = Range(0)
         check_fields(self, {"weight": WEIGHTS, **ranges})
         if self.low > self.high:
             raise ValueError(f"low must be at most high, got low={self.low} and high={self.high}")

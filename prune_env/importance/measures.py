@@ -1,4 +1,4 @@
-"""Importance measures, an open set: arXiv 2601.19794, section 3 (gradient, Fisher, Bayes), and two more.
+"""Importance measures, an open set: arXiv 2601.19794, section 3 (gradient, Fisher, Bayes), and three more.
 
 A measure turns the gradients of one training step into a number for every channel and every group; the tracker smooths
 it. A new one is a subclass of `Measure` and an entry of `MEASURES` (or a call of `register_measure`).
@@ -17,12 +17,14 @@ from torch import Tensor
 from prune_env.importance.config import ImportanceConfig
 from prune_env.open_sets import add
 
-STATISTICS = {
+REDUCED = {
     "mean_abs": "mean |g| over the parameters of the channel",
     "mean_square": "mean g^2 over the parameters of the channel",
     "weighted_abs": "|sum w g| over the parameters of the channel",
     "weighted_square": "sum (w g)^2 over the parameters of the channel",
 }
+"""Statistics that are reduced from the gradients; the others follow from them."""
+STATISTICS = {**REDUCED, "weighted": "sum w g over the parameters of the channel, with its sign"}
 """What a measure can ask for: statistics of a channel in one step, from its gradients g and weights w. A group has the
 mean over its channels."""
 
@@ -34,11 +36,15 @@ class Measure:
         label: What tables and figures call it.
         meaning: What it measures, in words.
         statistics: Names of `STATISTICS` that it needs.
+        signed: Whether it can be negative.
+        accumulates: Whether the values of all steps are added up instead of smoothed.
     """
 
     label: ClassVar[str]
     meaning: ClassVar[str]
     statistics: ClassVar[tuple[str, ...]]
+    signed: ClassVar[bool] = False
+    accumulates: ClassVar[bool] = False
 
     def initial_state(self, entries: int, device: torch.device) -> dict[str, Tensor]:
         """What it remembers between steps, by name: tensors [N], which follow cuts, or of no dimension."""
@@ -139,6 +145,21 @@ class FisherWeight(Measure):
         return statistics["weighted_square"]
 
 
+class Movement(Measure):
+    """-sum w g, added up over training (Sanh et al. 2020, arXiv 2005.07683, equation 4, with learning rate 1).
+
+    It is positive where training moved the weights away from zero. Gradients of the L1 term belong to the total loss.
+    """
+
+    label, meaning = "movement", "sum of -weight x gradient over training"
+    statistics = ("weighted",)
+    signed = accumulates = True
+
+    def value(self, statistics: Mapping[str, Tensor], state: dict[str, Tensor], config: ImportanceConfig) -> Tensor:
+        """-sum w g, [N]."""
+        return -statistics["weighted"]
+
+
 MEASURES: dict[str, Measure] = {
     "gradient": Gradient(),
     "fisher": Fisher(),
@@ -146,6 +167,7 @@ MEASURES: dict[str, Measure] = {
     "bayes_corrected": BayesCorrected(),
     "taylor": Taylor(),
     "fisher_weight": FisherWeight(),
+    "movement": Movement(),
 }
 """Name -> measure."""
 

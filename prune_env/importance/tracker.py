@@ -14,7 +14,7 @@ from torch import Tensor
 from prune_env.groups import Surgeon
 from prune_env.importance.channels import ChannelSums, group_means
 from prune_env.importance.config import ImportanceConfig
-from prune_env.importance.measures import MEASURES, PAPER_MEASURES, STATISTICS
+from prune_env.importance.measures import MEASURES, PAPER_MEASURES, REDUCED
 from prune_env.open_sets import find
 
 
@@ -23,7 +23,8 @@ class ImportanceTracker:
 
         EMA = decay * EMA + (1 - decay) * I(t), started at the first value
 
-    for every measure I of `MEASURES` that it tracks, and for every channel and every group. Attach it *after* the
+    for every measure I of `MEASURES` that it tracks, and for every channel and every group; measures that accumulate
+    are added up instead. Attach it *after* the
     regularisation, whose gradient belongs to the total loss. Call `after_surgery` after a cut. All state is on the
     device of the model's parameters, and is kept by name.
 
@@ -65,14 +66,15 @@ class ImportanceTracker:
             ValueError: If a measure is unknown.
         """
         self._tracked = list(dict.fromkeys(measures))
-        needed = (find("measure", m, MEASURES).statistics for m in self._tracked)
-        self._statistics = frozenset(name for names in needed for name in names)
+        needed = {name for m in self._tracked for name in find("measure", m, MEASURES).statistics}
+        self._signed = "weighted" in needed
+        self._statistics = frozenset("weighted_abs" if name == "weighted" else name for name in needed)
 
     def _bind(self) -> None:
         self._sums = ChannelSums(self.surgeon, self.config.scope)
         self._means = group_means(self.surgeon).T.contiguous().to(self._sums.device, self._sums.dtype)  # [W, G]
         self._per_entry = torch.ones_like(self._sums.gradient_sums(self._sums.parameters, ()))  # [4, W]
-        for row, name in zip(self._per_entry, STATISTICS, strict=True):
+        for row, name in zip(self._per_entry, REDUCED, strict=True):
             if name.startswith("mean"):
                 row /= self._sums.counts
         self._pending: list[Tensor] = []
@@ -83,6 +85,10 @@ class ImportanceTracker:
     def measures(self) -> tuple[str, ...]:
         """Names of the measures that are tracked."""
         return tuple(self._tracked)
+
+    def lacks(self, measure: str) -> bool:
+        """Whether the network trained without this measure, so that what is read of it is zero."""
+        return self.steps > 0 and measure not in self._ema
 
     def groups(self, measures: Sequence[str] = PAPER_MEASURES) -> Tensor:
         """Smoothed importance of every group, [M, G]; zeros where nothing was measured yet.
@@ -143,20 +149,28 @@ class ImportanceTracker:
         channels = self._pending[0] if len(self._pending) == 1 else torch.stack(self._pending).sum(0)
         self._pending.clear()
         channels.mul_(self._per_entry)
+        weighted = channels[_WEIGHTED_ABS].clone() if self._signed else None
         channels[_WEIGHTED_ABS].abs_()
         now = torch.cat([channels, channels @ self._means], dim=1)  # [4, W + G]
-        statistics = dict(zip(STATISTICS, now.unbind(), strict=True))
+        statistics = dict(zip(REDUCED, now.unbind(), strict=True))
+        if weighted is not None:  # apart from the others: four rows stay four rows, to the last bit
+            statistics["weighted"] = torch.cat([weighted, weighted @ self._means])
         values = {name: self._value(name, statistics) for name in self._tracked}
-        known = [name for name in values if name in self._ema]
+        totals = {name: self._ema[name] + values[name] for name in values if self._accumulates(name)}
+        values |= totals
+        known = [name for name in values if name in self._ema and name not in totals]
         if known:
             torch._foreach_lerp_(
                 [self._ema[name] for name in known], [values[name] for name in known], 1.0 - self.config.ema_decay
             )
-        self._ema = {name: self._ema[name] if name in self._ema else value.clone() for name, value in values.items()}
+        self._ema = {name: self._ema[name] if name in known else value.clone() for name, value in values.items()}
         self._states = {name: state for name, state in self._states.items() if name in values}
         self.steps += 1
         if self.history is not None:
             self.history.append(self.groups(self._tracked))
+
+    def _accumulates(self, name: str) -> bool:
+        return MEASURES[name].accumulates and name in self._ema
 
     def _value(self, name: str, statistics: dict[str, Tensor]) -> Tensor:
         measure = MEASURES[name]
@@ -198,4 +212,4 @@ class ImportanceTracker:
                 values[name] = tensor.to(self._sums.device, copy=True)
 
 
-_WEIGHTED_ABS = list(STATISTICS).index("weighted_abs")
+_WEIGHTED_ABS = list(REDUCED).index("weighted_abs")

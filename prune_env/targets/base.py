@@ -186,6 +186,18 @@ class Target:
         """
         return {"score": self.score(model, "validation")}
 
+    def losses(self, model: nn.Module, batch: Any) -> Sequence[tuple[Tensor, Sequence[nn.Parameter]]]:
+        """Scalar losses, each with the parameters that it trains; by default `loss`, for all of them.
+
+        Criteria and repairs that need derivatives outside of training use it. A target overrides it where `loss` does
+        not reach every parameter.
+        """
+        return [(self.loss(model, batch), list(model.parameters()))]
+
+    def labels(self, batch: Any) -> Tensor | None:
+        """Class of every sample of a batch, int64 [B] in the order of the samples; None where there are no classes."""
+        return None
+
     # ---------------------------------------------------------------- optional: deployment and scores
     def deploy(self, model: nn.Module) -> Any:
         """Run one sample through what a deployment uses, as in `trace`.

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from prune_env.dense.train_state import TrainState
-from prune_env.importance import STATISTICS, ChannelSums
+from prune_env.importance import ChannelSums
 from prune_env.importance.channels import reach
+from prune_env.importance.measures import REDUCED
 from prune_env.targets import make_target
 
 
@@ -41,7 +42,7 @@ def test_sums_equal_the_obvious_ones(target, scope, one_call, monkeypatch):
     scale = expected[0] * 1e-5  # sums of signed values cancel
     assert ((found[2] - expected[2]).abs() <= scale).all()
     for row in (0, 1, 3):
-        assert torch.allclose(found[row], expected[row], rtol=1e-5), list(STATISTICS)[row]
+        assert torch.allclose(found[row], expected[row], rtol=1e-5), list(REDUCED)[row]
     assert torch.equal(sums.counts.double(), expected[4])
     weights = sums.sum([p.grad for p in sums.parameters], "absolute").double()
     assert torch.allclose(weights, expected[0], rtol=1e-5)
@@ -51,7 +52,7 @@ def test_what_is_not_asked_for_is_zero_and_changes_nothing_else():
     made = make_target("autoencoder")
     state = TrainState.fresh(made, torch.Generator().manual_seed(0))
     made.loss(state.model, next(made.batches(torch.Generator().manual_seed(0)))).backward()
-    sums, names = ChannelSums(state.surgeon), list(STATISTICS)
+    sums, names = ChannelSums(state.surgeon), list(REDUCED)
     gradients = [p.grad for p in sums.parameters]
     everything = sums.gradient_sums(gradients)
     for name in names:

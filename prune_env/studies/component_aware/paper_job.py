@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from prune_env.envs.observation import FORMS
-from prune_env.importance import MEASURES
 from prune_env.isolation import isolated
 from prune_env.studies.core.harness import subject
 from prune_env.studies.core.study import Rows
@@ -25,8 +24,10 @@ TASK: dict[str, Any] = {"task": "cartpole-swingup", "obs": "pixels", "sizes": "p
 # The planner stays the deployment, so that a sparsity counts the parameters of all components.
 _CHEAP = {"samples": 4, "iterations": 1, "elites": 1, "horizon": 1, "proposals": 1.0}
 NETWORK: dict[str, Any] = {"target": "tdmpc", **TASK, "starts": 1, "planner": _CHEAP}
-OBSERVATION = list(dict.fromkeys([*FORMS["full"], *MEASURES]))
-"""Every measure is shown, so that a heuristic can follow it."""
+OBSERVED = ("gradient", "fisher", "bayes", "bayes_corrected", "taylor", "fisher_weight")
+"""The measures of the experiment."""
+OBSERVATION = list(dict.fromkeys([*FORMS["full"], *OBSERVED]))
+"""Every one of them is shown, so that a heuristic can follow it."""
 
 FREE, WEIGHTED, PROTECTED = "as any other", "weighted up", "protected"
 ENCODER: dict[str, Mapping[str, float] | None] = {FREE: None, WEIGHTED: {"encoder": 4.0}, PROTECTED: {"encoder": 1e6}}

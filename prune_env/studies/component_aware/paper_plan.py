@@ -16,6 +16,7 @@ from prune_env.studies.component_aware.paper_job import (
     ENCODER,
     FREE,
     NETWORK,
+    OBSERVED,
     PROTECTED,
     RANDOM,
     TASK,
@@ -26,7 +27,7 @@ from prune_env.studies.core import Job, Rows, depends_on
 from prune_env.validation import Range, check_value
 
 VANILLA, LOCAL, AWARE = "depgraph-global", "depgraph-local", "l2"
-MEASURED = {f"importance:measure={name}": measure.label for name, measure in MEASURES.items()}
+MEASURED = {f"importance:measure={name}": MEASURES[name].label for name in OBSERVED}
 METHODS = {
     VANILLA: "vanilla DepGraph, global",
     LOCAL: "vanilla DepGraph, local",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from prune_env.open_sets import UnknownOptionError
 from prune_env.targets.base import BackwardHook, PoolSplit, Split, Target
 from prune_env.targets.tdmpc.drawn import draw_controller
-from prune_env.targets.tdmpc.losses import model_loss
+from prune_env.targets.tdmpc.losses import model_loss, policy_loss
 from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, TargetNetworks, pixel_encoder, state_encoder
 from prune_env.targets.tdmpc.planner import Planner
 from prune_env.targets.tdmpc.recipes import PLANNERS, RECIPES, SIZES, VARIANTS, Recipe
@@ -217,6 +217,17 @@ class TDMPC(Target):
         sample = replay.sample(recipe.batch_size, recipe.shift)
         noise = to_device(torch.randn(sample.action.shape, generator=replay.generator), self.device)
         return model_loss(net, sample, noise, recipe.update_config())[0]
+
+    def losses(self, model: nn.Module, batch: Any) -> Sequence[tuple[Tensor, Sequence[nn.Parameter]]]:
+        """The loss of model and values for everything but the policy, and the policy's own for the policy."""
+        net, replay, recipe = _net(model), cast(Replay, batch), self.recipe
+        sample = replay.sample(recipe.batch_size, recipe.shift)
+        size = (2 * recipe.horizon + 1, recipe.batch_size, self.task.action_dim)
+        noise = to_device(torch.randn(size, generator=replay.generator), self.device)
+        config, pi = recipe.update_config(), list(net.pi.parameters())
+        rest = [p for name, p in net.named_parameters() if not name.startswith("pi.")]
+        loss, latents = model_loss(net, sample, noise[: recipe.horizon], config)
+        return [(loss, rest), (policy_loss(net, latents, noise[recipe.horizon :], config), pi)]
 
     def collect(self, model: nn.Module, batch: Any) -> None:
         """Add episodes to the replay if it is empty, an epoch is over or the controller was cut since the last ones."""
