@@ -104,9 +104,7 @@ class Discrimination(Criterion):
 def _separation(seen: Seen) -> Tensor:
     """Between-class over within-class variance of every position, [n]."""
     samples, labels = torch.cat(seen.samples), torch.cat(seen.labels).to(seen.samples[0].device)
-    members = (labels[:, None] == labels.unique()).to(samples.dtype)  # [S, classes]
-    counts = members.sum(0)
-    means = (members.t() @ samples) / counts.clamp(min=1)[:, None]
-    between = (counts[:, None] * (means - samples.mean(0)).square()).sum(0)
-    within = (samples - members @ means).square().sum(0)
+    same = (labels[:, None] == labels).to(samples.dtype)  # [S, S]
+    means = same @ samples / same.sum(1, keepdim=True)  # of each sample's class
+    between, within = (means - samples.mean(0)).square().sum(0), (samples - means).square().sum(0)
     return between / within.clamp(min=torch.finfo(within.dtype).tiny ** 0.5)
