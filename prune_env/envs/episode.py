@@ -252,11 +252,33 @@ class Episode:
             fits = self.cost_target is None or float(self.cost_of(widths)) <= self.cost_target
             self.trials.append(Trial(retained, steps, fits and steps == self.config.steps_per_round))
 
+    @isolated()
+    def retained_untrained(self, keep: torch.Tensor) -> float:
+        """Retained score on validation if only these channels stayed, repaired but not trained; all is put back.
+
+        Args:
+            keep: bool [W].
+        """
+        train_state, generator, batches = self.network.train_state, self.generator, self._batches
+        memory = train_state.snapshot()
+        self.generator = torch.Generator().manual_seed(self._seed(0))
+        self._batches = Batches(train_state.target, self.generator)
+        try:
+            with own_random_state(self._seed(0)):
+                self._remove(keep)
+                self._repair.after_cut(train_state.target, train_state.model, self._batches)
+                return self._retained(self._score(), "validation")
+        finally:
+            train_state.restore(memory)
+            self.generator, self._batches = generator, batches
+
     def _cut(self, widths: np.ndarray) -> None:
         train_state = self.network.train_state
         values = self._criterion.values(train_state.context(self.generator)).cpu().numpy()
-        keep = torch.from_numpy(choose_channels(values, self.network.group_of, self.widths - widths))
-        begun = time.perf_counter()
+        self._remove(torch.from_numpy(choose_channels(values, self.network.group_of, self.widths - widths)))
+
+    def _remove(self, keep: torch.Tensor) -> None:
+        train_state, begun = self.network.train_state, time.perf_counter()
         self._repair.before_cut(train_state.target, train_state.surgeon, keep, self._batches)
         self.seconds.training += time.perf_counter() - begun
         train_state.cut(keep)

@@ -34,9 +34,14 @@ class ImportanceTracker:
         measures: Which measures are computed; by default all that are registered.
         history: Keep the group importance of every step, [steps, M, G], for plots.
 
+    Attributes:
+        unmeasurable: Why nothing can ever be measured of this network; empty for others.
+
     Raises:
         ValueError: If a measure is unknown.
     """
+
+    unmeasurable = ""
 
     def __init__(
         self,
@@ -109,6 +114,8 @@ class ImportanceTracker:
         return self._read(measure)[: self._sums.width].clone()
 
     def _read(self, measure: str) -> Tensor:
+        if self.unmeasurable:
+            raise ValueError(f"measure {measure!r}: {self.unmeasurable}")
         if measure not in self._tracked:
             find("measure", measure, MEASURES)
             if measure not in self._ema and self.steps:

@@ -1,9 +1,10 @@
 """The network being pruned: the contract, the registry, and the targets that ship."""
 
 from prune_env.targets.autoencoder import Autoencoder
-from prune_env.targets.base import DenseTraining, PoolSplit, Split, Target
+from prune_env.targets.base import DenseTraining, EntryPoint, PoolSplit, Split, Target
 from prune_env.targets.data import DataError
 from prune_env.targets.examples import EXAMPLES
+from prune_env.targets.module import ModuleTarget
 from prune_env.targets.registry import known_targets, make_target, register_target
 from prune_env.targets.tdmpc import TDMPC
 
@@ -12,6 +13,8 @@ __all__ = [
     "Autoencoder",
     "DataError",
     "DenseTraining",
+    "EntryPoint",
+    "ModuleTarget",
     "PoolSplit",
     "Split",
     "Target",

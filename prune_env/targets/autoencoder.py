@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from prune_env.targets.autoencoder_pool import draw_autoencoder
-from prune_env.targets.base import DenseTraining, PoolSplit, Split, Target
+from prune_env.targets.base import DenseTraining, EntryPoint, PoolSplit, Split, Target
 from prune_env.targets.data import LOADERS, Images
 from prune_env.targets.redundancy import duplicate_units
 from prune_env.validation import Range, check_value
@@ -213,6 +213,14 @@ class Autoencoder(Target):
     def trace(self, model: nn.Module) -> Tensor:
         """Reconstruct one image."""
         return model(torch.zeros(1, self._images.train.shape[1], device=self.device))
+
+    def entry_points(self, model: nn.Module) -> dict[str, EntryPoint]:
+        """Images to their reconstructions."""
+        return {
+            "forward": EntryPoint(
+                nn.Module.__call__, (torch.zeros(1, self._images.train.shape[1], device=self.device),)
+            )
+        }
 
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         """Adam over everything; fused, as a step over small tensors is mostly overhead."""

@@ -50,6 +50,23 @@ class DenseTraining:
         check_fields(self, {**counts, "anneal_after": Range(0, 1, "[]"), "keep": ("last", "best")})
 
 
+@dataclass(frozen=True)
+class EntryPoint:
+    """Something that a deployment calls on the model.
+
+    Attributes:
+        call: `call(model, *example)` runs it.
+        example: Arguments for one sample, samples along their first dimension.
+    """
+
+    call: Callable[..., Any]
+    example: tuple[Tensor, ...]
+
+    def batch(self, size: int) -> tuple[Tensor, ...]:
+        """Arguments for `size` samples, all like the example."""
+        return tuple(t.repeat(size, *[1] * (t.dim() - 1)) if t.dim() else t for t in self.example)
+
+
 class Target:
     """A multi-component network and the task that it is trained on.
 
@@ -206,6 +223,10 @@ class Target:
         count either.
         """
         return self.trace(model)
+
+    def entry_points(self, model: nn.Module) -> Mapping[str, EntryPoint]:
+        """What a deployment calls, by name; export and latency go through these. By default none is known."""
+        return {}
 
     def floor(self, split: Split) -> float:
         """`score` of a trivial solution on `split`, at which the retained score is 0."""

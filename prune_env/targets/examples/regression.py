@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from prune_env.targets.base import DenseTraining, Split, Target
+from prune_env.targets.base import DenseTraining, EntryPoint, Split, Target
 from prune_env.validation import Range, check_value
 
 _DATA_SEED = 20_250_413
@@ -117,6 +117,10 @@ class SyntheticRegression(Target):
     def trace(self, model: nn.Module) -> tuple[Tensor, ...]:
         """The answers to the first validation sample."""
         return model(*self._samples["validation"][:1].inputs)
+
+    def entry_points(self, model: nn.Module) -> dict[str, EntryPoint]:
+        """Inputs to answers."""
+        return {"forward": EntryPoint(nn.Module.__call__, self._samples["validation"][:1].inputs)}
 
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         """Adam over everything; fused, as a step over small tensors is mostly overhead."""

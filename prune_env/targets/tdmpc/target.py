@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from prune_env.open_sets import UnknownOptionError
-from prune_env.targets.base import BackwardHook, PoolSplit, Split, Target
+from prune_env.targets.base import BackwardHook, EntryPoint, PoolSplit, Split, Target
 from prune_env.targets.tdmpc.drawn import draw_controller
 from prune_env.targets.tdmpc.losses import model_loss, policy_loss
 from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, TargetNetworks, pixel_encoder, state_encoder
@@ -162,6 +162,22 @@ class TDMPC(Target):
             return super().draw_options(random, split)
         return draw_controller(random, split)
 
+    def entry_points(self, model: nn.Module) -> dict[str, EntryPoint]:
+        """`act`, from an observation to the policy's action; and for the planner each of its networks."""
+        recipe, shape, actions = self.recipe, self.task.observation_shape, self.task.action_dim
+        observation = torch.zeros(1, recipe.stack * shape[0], *shape[1:], device=self.device)
+        points = {"act": EntryPoint(_act, (observation,))}
+        if self.controller == "planner":
+            latent = torch.zeros(1, recipe.latent_dim, device=self.device)
+            za = torch.zeros(1, recipe.latent_dim + actions, device=self.device)
+            points["encoder"] = EntryPoint(lambda net, x: net.encoder(x), (observation,))
+            points["policy"] = EntryPoint(lambda net, z: net.act(z), (latent,))
+            points["dynamics"] = EntryPoint(lambda net, x: net.dynamics(x), (za,))
+            points["reward"] = EntryPoint(lambda net, x: net.reward(x), (za,))
+            points["q1"] = EntryPoint(lambda net, x: net.q1(x), (za,))
+            points["q2"] = EntryPoint(lambda net, x: net.q2(x), (za,))
+        return points
+
     def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
         """Sizes and lengths of training of small networks; networks of the paper's sizes do not vary."""
         if self._sizes != "small":
@@ -305,6 +321,10 @@ class TDMPC(Target):
     def _returns(self, actor: Actor, split: Split, starts: int) -> Tensor:
         states = fixed_starts(self.task, starts, _START_SEEDS[split])
         return roll_out(self.task, states, actor, self.recipe.stack).returns
+
+
+def _act(net: ControllerNet, observation: Tensor) -> Tensor:
+    return net.act(net.encoder(observation))
 
 
 def _net(model: nn.Module) -> ControllerNet:
