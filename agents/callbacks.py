@@ -1,4 +1,4 @@
-"""Callbacks for training an agent: TensorBoard scalars of the pruning, progress bar, checkpoints, evaluation."""
+"""Callbacks for training an agent: calibration, TensorBoard scalars, progress bar, checkpoints, evaluation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,35 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+import torch
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
 from prune_env.agents.evaluations import FILE_NAME, Evaluations, read_evaluations
+from prune_env.agents.policies import GroupPolicy
 from prune_env.storage import DamagedFileError
 
+CALIBRATION_RESETS = 256  # observations of dense networks by which a GroupPolicy standardises its columns
 _log = logging.getLogger(__name__)
+
+
+class Calibration(BaseCallback):
+    """Standardise the columns of a GroupPolicy before its first rollout, where `train_agent` does not: in rl-zoo3.
+
+    The observations are those of dense networks, from resets of the training environments.
+    """
+
+    def _on_training_start(self) -> None:
+        policy = self.model.policy
+        if isinstance(policy, GroupPolicy) and self.model.num_timesteps == 0:
+            resets = -(-CALIBRATION_RESETS // self.training_env.num_envs)
+            observations = np.concatenate([np.asarray(self.training_env.reset()) for _ in range(resets)])
+            policy.calibrate(torch.as_tensor(observations))
+            self.model._last_obs = self.training_env.reset()  # type: ignore[assignment]  # SB3's name for its own arrays
+
+    def _on_step(self) -> bool:
+        return True
 
 
 class PruningScalars(BaseCallback):

@@ -20,6 +20,7 @@ import numpy as np
 from gymnasium import Space
 from gymnasium.spaces import Box
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from prune_env.agents.algorithms import LOADABLE, algorithm_of, algorithm_of_data, loadable
@@ -112,9 +113,7 @@ def _check_observations(
             f"{path} reads observations of shape {model.observation_space.shape}; this environment gives "
             f"{env.observation_space.shape}, {len(env.columns)} columns of {len(env.group_names)} groups"
         )
-    # SB3 keeps the last observation before VecNormalize too, if there was one.
-    seen, raw = model._last_obs, model._last_original_obs
-    normalised = description["normalisation"] is not None if description else not _equal(seen, raw)
+    normalised = description["normalisation"] is not None if description else _seems_normalised(model, env)
     if normalised and not takes_raw_observations(model):
         raise ValueError(
             f"{path} was trained behind VecNormalize, whose statistics it does not hold: save the agent with "
@@ -122,8 +121,21 @@ def _check_observations(
         )
 
 
-def _equal(seen: Any, raw: Any) -> bool:
-    return seen is None or raw is None or np.array_equal(seen, raw)
+def _seems_normalised(model: BaseAlgorithm, env: PruningEnv) -> bool:
+    """Whether the observations that SB3 left in a zip tell of a VecNormalize, which it does not name.
+
+    `_last_obs` is what the model saw last, `_last_original_obs` the same before VecNormalize. Without one that is None,
+    or the observation before, which off-policy algorithms keep: values of the same size. In doubt the answer is yes.
+    """
+    seen, raw = model._last_obs, model._last_original_obs
+    if seen is None or raw is None:
+        return False
+    seen, raw = np.asarray(seen), np.asarray(raw)
+    if np.array_equal(seen, raw):
+        return False
+    inside = all(env.observation_space.contains(observation) for observation in seen)
+    near = np.linalg.norm(seen - raw) <= 0.5 * np.linalg.norm(raw)
+    return not (isinstance(model, OffPolicyAlgorithm) and inside and near)
 
 
 def _action_range(path: Path, space: Space, env: PruningEnv) -> tuple[np.ndarray, np.ndarray] | None:

@@ -24,6 +24,8 @@ ALGORITHMS: dict[str, type[BaseAlgorithm] | str] = {
     **{name: LOADABLE[name] for name in ("tqc", "trpo", "crossq")},
 }
 """Name -> class, or module and class of sb3-contrib, an extra: imported when it is asked for."""
+FOR_RL_ZOO = ("env_wrapper", "callback")
+"""Keys of the files that rl-zoo3 reads and `train_agent` does not: it wraps environments and calls back itself."""
 POLICIES: dict[str, str | type[ActorCriticPolicy]] = {"MlpPolicy": "MlpPolicy", "GroupPolicy": GroupPolicy}
 
 
@@ -38,12 +40,24 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
 
 
 def load_hyperparams(name: str, env_id: str) -> dict[str, Any]:
-    """Hyperparameters of an algorithm for an environment id, or the file's defaults; {} without a file."""
+    """Hyperparameters of an algorithm for an environment id, or the file's defaults; {} without a file.
+
+    What the files hold for rl-zoo3 alone is left out: it wraps environments and calls back by names of classes.
+    """
     path = files("prune_env.agents") / "hyperparams" / f"{name}.yml"
     if not path.is_file():
         return {}
     blocks = yaml.safe_load(path.read_text())
-    return dict(blocks.get(env_id, blocks.get("default", {})))
+    settings = dict(blocks.get(env_id, blocks.get("default", {})))
+    for key in FOR_RL_ZOO:
+        settings.pop(key, None)
+    if "normalize" in settings:
+        settings["normalize"] = bool(settings["normalize"])
+    if "policy" in settings:
+        settings["policy"] = settings["policy"].rpartition(".")[2]
+    if heuristic := blocks.get("behaviour_cloning", {}).get(env_id):
+        settings["behaviour_cloning"] = heuristic
+    return settings
 
 
 def policy_class(name: str) -> str | type[ActorCriticPolicy]:

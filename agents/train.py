@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 
 import prune_env
 from prune_env.agents.behaviour_cloning import clone_behaviour
-from prune_env.agents.callbacks import Checkpoints, ProgressBar, PruningScalars, evaluation
+from prune_env.agents.callbacks import CALIBRATION_RESETS, Checkpoints, ProgressBar, PruningScalars, evaluation
 from prune_env.agents.hyperparameters import check_hyperparams, make_algorithm, rounds_per_update
 from prune_env.agents.normalisation import without_normalisation
 from prune_env.agents.policies import GroupPolicy
@@ -33,7 +33,6 @@ from prune_env.parallel import cores, interrupts_blocked, single_threaded
 from prune_env.storage import DamagedFileError, canonical_json, expanded, read_sealed, write_sealed
 from prune_env.validation import Range, check_value
 
-_CALIBRATION_RESETS = 256  # observations of dense networks by which a GroupPolicy standardises its columns
 ENV_OPTIONS: Mapping[str, Any] = {"pool": 16, "rounds": 1, "budget": [0.3, 0.9]}
 """What an agent is trained on unless arguments of the environment say otherwise; the same on the command line."""
 _log = logging.getLogger(__name__)
@@ -243,7 +242,7 @@ def _make_or_resume(
     model = make_algorithm(algo, venv, settings, seed=seed, tensorboard_log=logs)
     if isinstance(model.policy, GroupPolicy):
         env.reset(seed=seed)
-        observations = torch.as_tensor(np.stack([env.reset()[0] for _ in range(_CALIBRATION_RESETS)]))
+        observations = torch.as_tensor(np.stack([env.reset()[0] for _ in range(CALIBRATION_RESETS)]))
         model.policy.calibrate(observations)
         if heuristic := settings.get("behaviour_cloning"):
             error = clone_behaviour(model.policy, env, heuristic, observations)

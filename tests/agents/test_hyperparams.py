@@ -1,6 +1,7 @@
 """Algorithms by name, and their YAML files: everything in them is taken by the algorithm that they are for."""
 
 import inspect
+from importlib import import_module
 from importlib.resources import files
 
 import gymnasium as gym
@@ -10,9 +11,11 @@ import yaml
 from gymnasium.spaces import Box
 
 from prune_env.agents import ALGORITHMS, check_hyperparams, load_hyperparams, read_hyperparams
+from prune_env.agents.callbacks import Calibration
 from prune_env.agents.hyperparameters import BESIDE as ALL_BESIDE
 from prune_env.agents.hyperparameters import RANGES, known_hyperparams, make_algorithm, rounds_per_update
-from prune_env.agents.settings import POLICIES, algorithm, linear_schedule, parse_schedule, policy_class
+from prune_env.agents.policies import GroupPolicy
+from prune_env.agents.settings import FOR_RL_ZOO, POLICIES, algorithm, linear_schedule, parse_schedule, policy_class
 from prune_env.envs import ENVIRONMENTS
 
 BESIDE = {"normalize": bool, "n_timesteps": int, "n_envs": int}  # rl-zoo keeps these next to the algorithm's own
@@ -29,8 +32,8 @@ class Blank(gym.Env):
 
 def blocks():
     for name, path in FILES:
-        for block, settings in yaml.safe_load(path.read_text()).items():
-            yield pytest.param(name, block, settings, id=f"{name}-{block}")
+        for block in sorted(yaml.safe_load(path.read_text()).keys() - {"behaviour_cloning"}):
+            yield pytest.param(name, block, load_hyperparams(name, block), id=f"{name}-{block}")
 
 
 def test_every_file_is_for_an_algorithm_and_every_algorithm_has_one():
@@ -56,6 +59,28 @@ def test_the_algorithm_can_be_made_with_it(name, block, settings):
     assert 0 < made.lr_schedule(1.0) <= 0.1
     if "n_steps" in settings and "batch_size" in settings:  # otherwise SB3 warns of batches that are cut short
         assert made.n_steps * settings["n_envs"] % made.batch_size == 0
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_is_meant_for_rl_zoo_is_there_and_is_left_out_here(name):
+    written = yaml.safe_load((files("prune_env.agents") / "hyperparams" / f"{name}.yml").read_text())["default"]
+    assert written["env_wrapper"] == [{"gymnasium.wrappers.RescaleAction": {"min_action": -1.0, "max_action": 1.0}}]
+    settings = load_hyperparams(name, "PruneEnv/Pruning-v0")
+    assert settings.keys() == written.keys() - set(FOR_RL_ZOO)
+    if settings["policy"] == "GroupPolicy":  # rl-zoo3 imports by path, and does not calibrate
+        assert imported(written["policy"]) is GroupPolicy and imported(written["callback"]) is Calibration
+    else:
+        assert "callback" not in written and settings["normalize"] is True
+
+
+def imported(path):
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def test_a_warm_start_is_named_outside_the_blocks_that_rl_zoo_reads():
+    assert load_hyperparams("ppo", "PruneEnv/TDMPCPendulum-v0")["behaviour_cloning"] == "gradient"
+    assert "behaviour_cloning" not in load_hyperparams("ppo", "PruneEnv/Pruning-v0")
 
 
 def test_an_environment_of_its_own_goes_before_the_default(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ def saved(tmp_path, made, algorithm=PPO, learn=0, **arguments):
 @pytest.mark.parametrize("name", SHORT)
 def test_an_agent_of_every_algorithm_competes_by_its_path(name, tmp_path, env):
     algorithm, arguments = SHORT[name]
-    model, path = saved(tmp_path, EnvFactory(ENV_ID, OPTIONS)(), algorithm, **arguments)
+    model, path = saved(tmp_path, EnvFactory(ENV_ID, OPTIONS | {"rounds": 2})(), algorithm, learn=7, **arguments)
     check_policy(str(path), env)
     agent = make_policy(str(path), env)
     observation, _ = env.reset(seed=0)
