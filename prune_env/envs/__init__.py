@@ -9,6 +9,7 @@ from prune_env.envs.observation import FORMS, Column
 from prune_env.envs.pruning import PruningEnv
 from prune_env.envs.registration import ENVIRONMENTS, register_environments
 from prune_env.envs.schedules import SCHEDULES, register_schedule
+from prune_env.envs.vector import SyncVectorRewardEnv
 
 __all__ = [
     "COLLAPSED",
@@ -23,6 +24,7 @@ __all__ = [
     "NetworkView",
     "PruningConfig",
     "PruningEnv",
+    "SyncVectorRewardEnv",
     "Terms",
     "register_cost",
     "register_environments",

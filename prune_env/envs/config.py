@@ -264,7 +264,8 @@ def make_config(config: PruningConfig | str | None, arguments: Mapping[str, Any]
         check_names(made, make_target(made.target, **stored))
     except UnknownOptionError as error:
         if error.name in options:
-            owner = f"PruningEnv and its target {made.target!r}"
+            # Python's own words: by them torchrl tells a keyword that it may leave out.
+            owner = f"PruningEnv() got an unexpected keyword argument {error.name!r} (target {made.target!r})"
             raise UnknownOptionError.of(owner, error.name, [*FIELDS, *error.known]) from None
         raise
     return made

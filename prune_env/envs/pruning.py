@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from gymnasium.utils import EzPickle
 
@@ -51,7 +52,7 @@ class PruningEnv(gym.Env, EzPickle):
     `info["executed_ratio"]` says what was done. Agents should act through `RescaleAction(env, -1.0, 1.0)`.
 
     ## Observation Space
-    `Box` float32 `(G * F,)`, group by group; `env.unwrapped.columns` (and `info["columns"]` at reset) names the F
+    `Box` float32 `(G * F,)`, group by group; `env.unwrapped.columns` (and `info["columns"]`) names the F
     columns:
 
     | column | range | meaning |
@@ -82,7 +83,7 @@ class PruningEnv(gym.Env, EzPickle):
     | floor | sparsity while R >= `retained`, else the shortfall |
     | weighted | weighted sum of terms |
     | amc | -(1 - R) * log(MACs) |
-    | vector | the array (R, sparsity), for multi-objective learners (`reward_space`) |
+    | vector | the array (R, sparsity), for multi-objective learners (`reward_space`, `reward_dim`) |
 
     ## Starting State
     A dense network drawn from the pool: `pool` networks of the target, which differ in seed and in the options that the
@@ -144,6 +145,7 @@ class PruningEnv(gym.Env, EzPickle):
             self.config.pool_kind,
         )
         self._labels = self.pool.labels()
+        self._spec: EnvSpec | None = None
         self._networks: dict[int, Network] = {}
         self.seconds = Seconds()
         self.network = self._load(0)
@@ -194,11 +196,7 @@ class PruningEnv(gym.Env, EzPickle):
             raise
         if self.render_mode == "human":
             self.render()
-        return self._observe(), self._info() | {
-            "network": self.network.label,
-            "groups": self.group_names,
-            "columns": tuple(column.name for column in self.columns),
-        }
+        return self._observe(), self._info()
 
     @isolated()
     def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
@@ -244,6 +242,17 @@ class PruningEnv(gym.Env, EzPickle):
             self._window = None
 
     # ------------------------------------------------------------------ reading
+    @property
+    def spec(self) -> EnvSpec | None:
+        """Gymnasium's specification, with the rounds as `max_episode_steps`: wrappers that tell the time ask for it."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        if spec is not None and spec.max_episode_steps is None:
+            spec = replace(spec, max_episode_steps=self.config.rounds)
+        self._spec = spec
+
     @property
     def group_names(self) -> tuple[str, ...]:
         """Names of the G groups."""
@@ -312,6 +321,10 @@ class PruningEnv(gym.Env, EzPickle):
             "reward_terms": terms.asdict(),
             "sparsities": dict(terms.sparsities),
             "collapsed": terms.retained < 0,
+            # The same entries at every step: what records infos, such as Minari, stacks them.
+            "network": self.network.label,
+            "groups": self.group_names,
+            "columns": tuple(column.name for column in self.columns),
         }
 
     def _frame(self) -> Frame:

@@ -61,6 +61,8 @@ def test_an_unknown_keyword_is_a_type_error_that_knows_better():
         PruningEnv("autoencoder", latent_dims=2)
     with pytest.raises(TypeError, match="'widht'; did you mean 'width'"):
         PruningEnv("tdmpc", widht=2)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'frameskip'"):  # as torchrl's GymEnv expects
+        gym.make("PruneEnv/Autoencoder-v0", frameskip=1)
 
 
 def test_a_configuration_and_its_fields_as_keywords_are_the_same(make):

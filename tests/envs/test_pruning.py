@@ -85,6 +85,23 @@ def test_a_pool_differs_in_seeds_and_latent_sizes_and_holds_out_both():
     assert {s for _, s in fixed.labels} == {"autoencoder"}
 
 
+def test_infos_hold_the_same_entries_at_every_step(make):
+    env = make(rounds=2).unwrapped
+    infos = [info for _, _, info in rollout(env, 0, 3)]
+    assert infos[0].keys() >= {"groups", "columns", "network", "reward_terms", "executed_ratio"}
+    assert all(info.keys() == infos[0].keys() for info in infos)
+
+
+def test_the_specification_tells_how_long_an_episode_is(make):
+    env = make(rounds=3)
+    assert env.spec.max_episode_steps == 3
+    assert gym.spec("PruneEnv/Autoencoder-v0").max_episode_steps is None  # registered for any number of rounds
+    timed = gym.wrappers.TimeAwareObservation(env, flatten=True, normalize_time=True)
+    timed.reset(seed=0)
+    action = np.zeros(env.action_space.shape, np.float32)
+    assert [float(timed.step(action)[0][-1]) for _ in range(3)] == pytest.approx([1 / 3, 2 / 3, 1.0])
+
+
 def test_vectorised():
     envs = gym.make_vec("PruneEnv/Autoencoder-v0", num_envs=2, vectorization_mode="sync", **QUICK)
     observations, _ = envs.reset(seed=0)
