@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from prune_env.benchmark.bootstrap import Interval
+import numpy as np
+
+from prune_env.benchmark.intervals import LEAST_NETWORKS, Interval
 from prune_env.benchmark.leaderboard import SPARSITY_TOLERANCE, Leaderboard, Standing
-from prune_env.benchmark.statistics import interquartile_mean
 from prune_env.benchmark.table import PRIVILEGED_MARK, interval_text, number
 
 
@@ -18,23 +19,16 @@ def headline(board: Leaderboard) -> list[str]:
     if agent is None:
         found = [f"{s.policy} ({s.kind}) with {interval_text(s.area)}" for s in (plain, privileged) if s]
         if not found:
-            return ["No policy that prunes to its budgets has completed a run: there is nothing to compare."]
-        return [f"No learned agent is ranked. Largest area under the retained-score curve: {'; '.join(found)}."]
-    area = f"{agent.policy} has an area under the retained-score curve of {interval_text(agent.area)}"
-    if plain is None or board.advantage is None or board.lead is None:
+            return ["No policy that prunes to its budgets has completed a network: there is nothing to compare."]
+        return [f"No learned agent is ranked. Largest area under the curve of max(R, 0): {'; '.join(found)}."]
+    area = f"{agent.policy} has an area under the curve of max(R, 0) of {interval_text(agent.area)}"
+    if plain is None or plain.lead is None:
         return [f"{area}; no plain heuristic is ranked.", *_baselines_ahead(board, agent)]
     return [
-        f"{area}, {_comparison(board.advantage, board.lead)} the best plain heuristic, "
-        f"{plain.policy} ({interval_text(plain.area)}): {_verdict(board.lead)}.",
+        f"{area}, a paired difference of {interval_text(plain.lead, '+.3f')} from the best plain heuristic, "
+        f"{plain.policy} ({interval_text(plain.area)}): {_verdict(plain.lead)}.",
         *_baselines_ahead(board, agent),
     ]
-
-
-def _comparison(advantage: Interval, lead: Interval) -> str:
-    # A ratio to something that is not positive, or may not be, says nothing; then the difference does.
-    if math.isfinite(advantage.low) or (math.isfinite(advantage.value) and not math.isfinite(lead.low)):
-        return f"{interval_text(advantage, '.2f')} times that of"
-    return f"a difference of {interval_text(lead, '+.3f')} from"
 
 
 def _verdict(lead: Interval) -> str:
@@ -52,12 +46,14 @@ def _baselines_ahead(board: Leaderboard, agent: Standing) -> list[str]:
     privileged = board.best("privileged")
     if privileged is not None and privileged.area.value > agent.area.value:
         cost = f", with {number(privileged.trial_cuts)} trial cuts for each answer" if privileged.trial_cuts else ""
-        sentences.append(f"The privileged {privileged.policy} has more: {interval_text(privileged.area)}{cost}.")
+        lead = f" (the agent's lead is {interval_text(privileged.lead, '+.3f')})" if privileged.lead else ""
+        sentences.append(f"The privileged {privileged.policy} has more: {interval_text(privileged.area)}{lead}{cost}.")
     places: list[tuple[str, Callable[[Standing], float]]] = [
         (f"sparsity {100 * budget:g}%", partial(_retained_at, b=b)) for b, budget in enumerate(board.scores.budgets)
     ]
-    if len(board.scores.strata) > 1:
-        places += [(name, partial(_area_in, board, k=k)) for k, name in enumerate(board.scores.strata)]
+    strata = list(dict.fromkeys(board.scores.strata))
+    if len(strata) > 1:
+        places += [(name, partial(_area_in, board, stratum=name)) for name in strata]
     ahead: dict[str, list[str]] = {}
     for place, value in places:
         better = [s for s in others if value(s) > value(agent)]
@@ -75,17 +71,25 @@ def _retained_at(standing: Standing, b: int) -> float:
     return float(standing.retained.value[b])
 
 
-def _area_in(board: Leaderboard, standing: Standing, k: int) -> float:
-    return float(interquartile_mean(board.area_of(standing.policy)[:, k : k + 1]))
+def _area_in(board: Leaderboard, standing: Standing, stratum: str) -> float:
+    """Mean area on the complete networks of a kind; NaN, which is ahead of nothing, if there are none."""
+    chosen = board.scores.complete(standing.policy) & (np.array(board.scores.strata) == stratum)
+    areas = board.area_of(standing.policy)[:, chosen]
+    return float(areas.mean()) if areas.size else math.nan
 
 
 def notes(board: Leaderboard) -> list[str]:
     """What a reader must know beside the table: what is incomplete, failed, off budget, merged or left out."""
     notes = [
-        f"{s.policy}: {s.expected - s.complete} of {s.expected} runs are incomplete and left out."
+        f"{s.policy}: {s.expected - s.complete} of {s.expected} networks are incomplete and left out."
         for s in board.standings
         if s.complete < s.expected
     ]
+    if any(s.complete < LEAST_NETWORKS for s in board.standings if s.ranked):
+        notes.append(
+            f"With fewer than {LEAST_NETWORKS} networks there are no intervals: none covers the true mean as often as "
+            "it says."
+        )
     if board.records.failures:
         notes.append(f"Failed cuts: {len(board.records.failures)}; a resumed run tries them again.")
     if any(s.kind == "privileged" for s in board.standings):
@@ -95,9 +99,12 @@ def notes(board: Leaderboard) -> list[str]:
     several = [s.policy for s in board.standings if len(board.records.members(s.policy)) > 1]
     if several:
         notes.append(
-            f"Mean over training seeds, with an interval over networks only: {', '.join(several)}. A run counts once "
-            "all of its seeds have a result."
+            f"Several training seeds are one policy: {', '.join(several)}. Its intervals cover networks and seeds, and "
+            "a network counts once all seeds have a result on it."
         )
+    single = [s.policy for s in board.standings if s.kind == "agent" and s.policy not in several]
+    if single:
+        notes.append(f"Trained with one seed, so that intervals are those of this very agent: {', '.join(single)}.")
     off = [s.policy for s in board.standings if not s.on_budget]
     if off:
         notes.append(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prune_env.benchmark.agent_training import Trainings
-from prune_env.benchmark.bootstrap import RESAMPLES
 from prune_env.benchmark.headline import headline, notes
 from prune_env.benchmark.leaderboard import Leaderboard
 from prune_env.benchmark.plot_style import DPI
@@ -80,12 +79,12 @@ def page(board: Leaderboard, pictures: Sequence[Picture], trainings: Trainings, 
 
 
 _READING = [
-    "Area: area under the curve of retained score over the sparsities, divided by their range; interquartile mean over "
-    "runs [95 % stratified bootstrap interval]. Percentages: interquartile mean of the retained score at that "
-    "sparsity. Hypervolume: area that a curve dominates from (sparsity 0, retained score 0). Trial cuts: pruned "
-    "networks scored before answering, for each network and sparsity. Removed: mean share of that cost over runs and "
-    "sparsities. P(agent better): probability that a run of the best agent has a larger area than one of this policy, "
-    "ties as one half [95 % interval].",
+    "Area: area under the curve of max(R, 0) over the sparsities, R being the retained score, divided by their range; "
+    "mean over networks and training seeds [95 % interval]. Unclipped: the same of R itself. Percentages: mean R at "
+    "that sparsity. Hypervolume: area that a curve dominates from (sparsity 0, R 0). Trial cuts: pruned networks "
+    "scored before answering, for each network and sparsity. Removed: mean share of that cost over networks and "
+    "sparsities. Agent's lead: difference of the areas of the best agent and this policy, paired over networks. Agent "
+    "better: share of networks on which it has the larger area, ties as one half.",
     "Plain heuristics and agents see the observation only; privileged policies see the network or score trial cuts. "
     "The best of several policies is chosen on these very runs, which flatters the best heuristic and the best agent.",
 ]
@@ -173,8 +172,9 @@ def _method(board: Leaderboard, command: str) -> str:
         "Evaluation seeds": [", ".join(map(str, seeds))],
         "Budgets": [", ".join(f"{b:g}" for b in records.budgets)],
         "Statistics": [
-            f"A run is one network under one seed. Percentile intervals of {RESAMPLES} stratified bootstrap resamples "
-            "of networks; comparisons resample the networks jointly for both policies."
+            "Intervals of Student's t over networks and over the training seeds of agents; comparisons are paired over "
+            "networks. Simulated coverage of nominal 95 %: at least 93 % from 6 networks on, unless scores are very "
+            "skewed."
         ],
         "Versions": _distinct(", ".join(f"{k} {v}" for k, v in sorted(r.versions.items())) for r in records.all),
         "Hardware": _distinct(r.hardware for r in records.all),

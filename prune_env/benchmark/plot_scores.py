@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from prune_env.benchmark.bootstrap import bootstrap_interval
+from prune_env.benchmark.intervals import mean_interval
 from prune_env.benchmark.leaderboard import Leaderboard, Standing
 from prune_env.benchmark.plot_style import AGENT_COLOURS, MARKERS, NARROW_WIDTH, OTHER_COLOURS, darker, styled
 from prune_env.benchmark.statistics import performance_profile
@@ -28,7 +28,7 @@ _LINE = 0.165  # height of a line of small text [inches]
 
 @styled
 def plot_retained(board: Leaderboard, narrow: bool = False) -> Figure:
-    """Retained score against sparsity: interquartile mean and 95 % band, one line for each ranked policy."""
+    """Retained score against sparsity: mean and 95 % band, one line for each ranked policy."""
     drawn, styles = [s for s in board.standings if s.ranked], policy_styles(board.standings)
     budgets = np.asarray(board.scores.budgets)
     figure = _figure(drawn, narrow, width=8.5, height=max(4.6, 1.2 + 0.19 * len(drawn)))
@@ -59,7 +59,7 @@ def plot_retained(board: Leaderboard, narrow: bool = False) -> Figure:
 
 @styled
 def plot_areas(board: Leaderboard, narrow: bool = False) -> Figure:
-    """Area under the retained-score curve: interquartile mean and 95 % interval of every ranked policy, best on top."""
+    """Area under the curve of max(R, 0): mean and 95 % interval of every ranked policy, best on top."""
     drawn, styles = [s for s in board.standings if s.ranked], policy_styles(board.standings)
     width = NARROW_WIDTH if narrow else 6.5
     figure = Figure(figsize=(width, 1.1 + 0.25 * len(drawn)), layout="constrained")
@@ -79,38 +79,32 @@ def plot_areas(board: Leaderboard, narrow: bool = False) -> Figure:
     for tick, s in zip(axes.get_yticklabels(), drawn, strict=True):
         tick.set_fontweight("bold" if s.kind == "agent" else "normal")
     axes.set_ylim(len(drawn) - 0.4, -0.6)
-    axes.set_xlabel("area under the curve [1 = dense]" if narrow else "area under the retained-score curve [1 = dense]")
+    axes.set_xlabel("area under the curve [1 = dense]" if narrow else "area under the curve of max(R, 0) [1 = dense]")
     return figure
 
 
 @styled
-def plot_profile(board: Leaderboard, narrow: bool = False, seed: int = 0) -> Figure:
-    """Performance profile: share of runs whose area exceeds a threshold, with a 95 % band for the agents."""
+def plot_profile(board: Leaderboard, narrow: bool = False) -> Figure:
+    """Performance profile: share of networks on which the area exceeds a threshold, with a 95 % band for the agents."""
     drawn, styles = [s for s in board.standings if s.ranked], policy_styles(board.standings)
-    areas = [board.area_of(s.policy) for s in drawn]
-    low, high = np.nanmin(areas), np.nanmax(areas)
+    areas = [board.area_of(s.policy)[:, board.scores.complete(s.policy)] for s in drawn]
+    low, high = min(area.min() for area in areas), max(area.max() for area in areas)
     margin = 0.04 * (high - low) + 1e-6
     thresholds = np.linspace(low - margin, high + margin, 161)
     figure = _figure(drawn, narrow, width=8.5, height=max(4.2, 1.0 + 0.17 * len(drawn)))
     axes = figure.add_subplot()
     for s, area in reversed(list(zip(drawn, areas, strict=True))):
-        shares, style = performance_profile(area, thresholds), styles[s.policy]
+        band, style = mean_interval(performance_profile(area, thresholds)), styles[s.policy]
+        shares = band.value
         falling = np.flatnonzero((shares > 0.05) & (shares < 0.95))  # markers where the lines can be told apart
         axes.plot(thresholds, shares, label=plot_text(s.policy), markevery=falling[::4].tolist(), **style)
         if s.kind == "agent":
-            band = bootstrap_interval(
-                area,
-                lambda runs: performance_profile(runs, thresholds),
-                np.random.default_rng(seed),
-                resamples=500,
-                seeds_per_network=board.scores.seeds_per_network,
-            )
             axes.fill_between(thresholds, band.low, band.high, color=style["color"], alpha=0.2, linewidth=0)
     axes.set_xlim(thresholds[0], thresholds[-1])
     axes.set_ylim(0, 1.02)
     tau = "\N{GREEK SMALL LETTER TAU}"
-    axes.set_xlabel(f"threshold {tau} [area]" if narrow else f"threshold {tau} [area under the retained-score curve]")
-    axes.set_ylabel(f"share of runs above {tau}")
+    axes.set_xlabel(f"threshold {tau} [area]" if narrow else f"threshold {tau} [area under the curve of max(R, 0)]")
+    axes.set_ylabel(f"share of networks above {tau}")
     if narrow:
         _legend_below(figure, axes)
     else:

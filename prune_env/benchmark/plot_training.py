@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from prune_env.benchmark.agent_training import AgentTraining
-from prune_env.benchmark.bootstrap import bootstrap_interval
+from prune_env.benchmark.intervals import mean_interval
 from prune_env.benchmark.plot_style import AGENT_COLOURS, NARROW_WIDTH, styled
-from prune_env.benchmark.statistics import FloatArray, interquartile_mean
+from prune_env.benchmark.statistics import FloatArray
 
 
 @styled
 def plot_learning_curve(seeds: Sequence[AgentTraining], narrow: bool = False) -> Figure:
-    """Returns during training against training cuts, interquartile mean over the episodes of each evaluation.
+    """Returns during training against training cuts, mean over the episodes of each evaluation.
 
-    One seed has a 95 % bootstrap band over episodes; of several, each is a thin line, and their mean is thick.
+    One seed has a 95 % band over episodes; of several, each is a thin line, and their mean is thick.
 
     Args:
         seeds: The trainings of one agent, each with at least one evaluation, [S].
@@ -51,11 +51,6 @@ def plot_learning_curve(seeds: Sequence[AgentTraining], narrow: bool = False) ->
 
 
 def _curve(training: AgentTraining) -> tuple[FloatArray, FloatArray]:
-    """Cuts [E], and interquartile mean with its bounds [E, 3]."""
-    bounds = [
-        bootstrap_interval(
-            np.array(returns, dtype=float)[:, None], interquartile_mean, np.random.default_rng(0), resamples=1000
-        )
-        for returns in training.returns
-    ]
+    """Cuts [E], and mean with its bounds [E, 3]."""
+    bounds = [mean_interval([returns]) for returns in training.returns]
     return np.array(training.evaluated_at, dtype=float), np.array(bounds, dtype=float)

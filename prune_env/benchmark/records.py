@@ -1,6 +1,6 @@
-"""All records of a run, and their numbers laid out as runs x tasks.
+"""All records of a run, and their numbers laid out by seed, budget and network.
 
-Letters: P policies, B budgets, N runs (network x seed) of the largest stratum, K strata.
+Letters: P policies, S seeds of an agent's training, B budgets, N networks.
 """
 
 from __future__ import annotations
@@ -23,36 +23,37 @@ from prune_env.storage import expanded
 
 @dataclass(frozen=True)
 class Scores:
-    """One number of every result, laid out as runs x tasks for each policy and budget.
+    """One number of every result, for each policy laid out by seed of its training, budget and network.
+
+    A network that was pruned with several evaluation seeds has their mean; it lacks a number as long as one is missing.
 
     Attributes:
         policies: The P policies.
         budgets: The B budgets, ascending.
-        strata: The K strata.
-        values: [P, B, N, K], NaN where there is no result. Row n of a stratum is the same run for every policy.
-        seeds_per_network: S; rows n with the same n // S are runs on the same network.
+        networks: The N networks.
+        strata: The kind of each network, [N].
+        values: For each policy [S, B, N], NaN where there is no result; S is 1 but for agents of several seeds.
     """
 
     policies: tuple[str, ...]
     budgets: tuple[float, ...]
+    networks: tuple[str, ...]
     strata: tuple[str, ...]
-    values: NDArray[np.float64]
-    seeds_per_network: int
+    values: tuple[NDArray[np.float64], ...]
 
-    def complete(self) -> NDArray[np.bool_]:
-        """Which runs have a result at every budget, [P, N, K]."""
-        return np.asarray(~np.isnan(self.values).any(axis=1))
+    def of(self, policy: str) -> NDArray[np.float64]:
+        """The numbers of one policy, [S, B, N]."""
+        return self.values[self.policies.index(policy)]
 
-    def completed(self) -> NDArray[np.float64]:
-        """The values [P, B, N, K] with every budget of an incomplete run left out (NaN)."""
-        return np.where(self.complete()[:, None], self.values, np.nan)
+    def complete(self, policy: str) -> NDArray[np.bool_]:
+        """The networks on which all seeds of a policy have a result at every budget, bool [N]."""
+        return np.asarray(~np.isnan(self.of(policy)).any(axis=(0, 1)))
 
 
 class Records:
     """The records of a run, one for each identity (the latest).
 
-    Saved policies that were trained alike except for the seed are one policy here: a run's number is the mean over
-    them, and is missing as long as one of them lacks it.
+    Saved policies that were trained alike except for the seed are one policy here, with several seeds.
 
     Args:
         records: In the order in which they were written.
@@ -133,7 +134,7 @@ class Records:
         return {stratum: {n: sorted(seeds) for n, seeds in nets.items()} for stratum, nets in found.items()}
 
     def scores(self, name: str = "retained_test") -> Scores:
-        """Lay one number of the results out as runs x tasks.
+        """Lay one number of the results out by seed, budget and network.
 
         Args:
             name: Of `Result.numbers`, for example "retained_test" or "sparsity_macs".
@@ -144,28 +145,30 @@ class Records:
         known = dict.fromkeys(number for r in self.results for number in r.numbers())
         if self.results and name not in known:
             raise ValueError(unknown("number", name, known))
-        networks, policies = self.networks(), tuple(self.kinds)
-        width = max((len(seeds) for nets in networks.values() for seeds in nets.values()), default=1)
-        rows = max((len(nets) for nets in networks.values()), default=0) * width
-        place = {  # a run is known by its network and seed within its stratum
-            (stratum, network, seed): (w * width + s, k)
-            for k, (stratum, nets) in enumerate(networks.items())
-            for w, (network, seeds) in enumerate(nets.items())
-            for s, seed in enumerate(seeds)
+        networks = self.networks()
+        place = {
+            (stratum, network): n
+            for n, (stratum, network) in enumerate((s, w) for s, nets in networks.items() for w in nets)
         }
-        shape = (len(policies), len(self.budgets), rows, len(networks))
-        total, count = np.zeros(shape), np.zeros(shape)
-        p_of = {policy: p for p, policy in enumerate(policies)}
+        repeated = np.array([len(seeds) for nets in networks.values() for seeds in nets.values()])
         b_of = {budget: b for b, budget in enumerate(self.budgets)}
+        policies = tuple(self.kinds)
+        shapes = [(len(self.members(policy)), len(self.budgets), len(place)) for policy in policies]
+        totals, counts = ([np.zeros(shape) for shape in shapes] for _ in range(2))
+        cell_of = {member: (p, m) for p, policy in enumerate(policies) for m, member in enumerate(self.members(policy))}
         for r in self.results:
             number = r.numbers().get(name)
             if number is not None:
-                cell = (p_of[self.shown_as[r.policy]], b_of[r.budget], *place[r.stratum, r.network, r.seed])
-                total[cell] += number
-                count[cell] += 1
-        wanted = np.array([len(self.members(policy)) for policy in policies])[:, None, None, None]
-        values = np.divide(total, count, out=np.full(shape, np.nan), where=count == wanted)
-        return Scores(policies, self.budgets, tuple(networks), values, width)
+                p, m = cell_of[r.policy]
+                cell = (m, b_of[r.budget], place[r.stratum, r.network])
+                totals[p][cell] += number
+                counts[p][cell] += 1
+        values = tuple(
+            np.divide(total, count, out=np.full(total.shape, np.nan), where=(count == repeated) & (count > 0))
+            for total, count in zip(totals, counts, strict=True)
+        )
+        strata = tuple(stratum for stratum, nets in networks.items() for _ in nets)
+        return Scores(policies, self.budgets, tuple(network for _, network in place), strata, values)
 
 
 def _shown_as(records: Iterable[Result | Failure]) -> dict[str, str]:

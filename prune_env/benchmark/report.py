@@ -85,7 +85,7 @@ def _print(board: Leaderboard, console: Console) -> None:
     headers, rows = table_rows(board)
     # What a narrow terminal goes without, in this order.
     spare = ["hypervolume", *(f"{cost} removed" for cost in board.records.costs)]
-    spare += ["trial cuts", "P(agent better)", "runs", "collapsed", "kind"]
+    spare += ["agent better", "unclipped", "trial cuts", "networks", "agent's lead [95 %]", "collapsed", "kind"]
     spare += [f"{100 * budget:g}%" for budget in board.scores.budgets]
     for count in range(len(spare) + 1):
         table = _rich_table(board, headers, rows, without=spare[:count])
@@ -128,10 +128,11 @@ def _trainings(board: Leaderboard, known: Mapping[str, AgentTraining]) -> dict[s
 
 
 _CAPTIONS = {
-    "retained_score": "Retained score on test data against sparsity: interquartile mean over all runs and 95 % "
-    "stratified bootstrap band. 1 is the dense network, 0 the floor.",
-    "area_under_curve": "Area under the retained-score curve: interquartile mean, 95 % interval. Hollow: privileged.",
-    "performance_profile": "Performance profile: share of runs whose area exceeds a threshold. Higher is better.",
+    "retained_score": "Retained score R on test data against sparsity, unclipped: mean over networks and 95 % band. 1 "
+    "is the dense network, 0 the floor.",
+    "area_under_curve": "Area under the curve of max(R, 0): mean over networks, 95 % interval. Hollow: privileged.",
+    "performance_profile": "Performance profile: share of networks on which the area exceeds a threshold. Higher is "
+    "better.",
     "ratios_per_group": "Share of each group's channels that a policy removed, mean over networks, at each sparsity.",
 }
 

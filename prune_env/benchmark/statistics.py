@@ -1,9 +1,6 @@
-"""Statistics of score matrices laid out as runs x tasks.
+"""Numbers of a curve of retained scores, and shares of networks.
 
-A task is a stratum (a kind of network), a run is one network under one evaluation seed. Strata may have different
-numbers of runs: NaN fills a matrix up and is left out everywhere. A *statistic* maps [..., N, K] to [...].
-
-Letters: B budgets, N runs of the largest stratum, K strata, T thresholds.
+Letters: B budgets, S seeds, N networks, T thresholds.
 """
 
 from __future__ import annotations
@@ -33,6 +30,20 @@ def area_under_curve(retained: ArrayLike, sparsities: ArrayLike, axis: int = -1)
     return np.asarray(trapezoid(curve, x, axis=-1) / (x[-1] - x[0]))
 
 
+def useful_area(retained: ArrayLike, sparsities: ArrayLike, axis: int = -1) -> FloatArray:
+    """Area under the curve of max(R, 0): a network that is worse than the trivial solution is worth as much as that.
+
+    Below the floor, differences say how fast a ruined network gets worse, which nobody needs to know; unclipped, most
+    of a lead can lie there.
+
+    Args:
+        retained: [..., B, ...].
+        sparsities: [B], ascending.
+        axis: Where B is.
+    """
+    return area_under_curve(np.maximum(np.asarray(retained, dtype=float), 0.0), sparsities, axis)
+
+
 def hypervolume(sparsity: ArrayLike, retained: ArrayLike, axis: int = -1) -> FloatArray:
     """Area of the (sparsity, retained score) plane that a curve's points dominate, with reference (0, 0).
 
@@ -48,74 +59,25 @@ def hypervolume(sparsity: ArrayLike, retained: ArrayLike, axis: int = -1) -> Flo
     return np.asarray((np.diff(x, axis=-1, prepend=0.0) * best_beyond).sum(axis=-1))
 
 
-def interquartile_mean(scores: ArrayLike) -> FloatArray:
-    """Mean of the middle half of all runs of all strata together, [..., N, K] -> [...].
-
-    It is `scipy.stats.trim_mean(runs, 0.25)` with NaN left out; not a number where there are no runs.
-    """
-    scores = np.asarray(scores, dtype=float)
-    flat = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)  # NaN comes last
-    runs = (~np.isnan(flat)).sum(axis=-1, keepdims=True)
-    cut = runs // 4
-    rank = np.arange(flat.shape[-1])
-    return _mean(np.where((rank >= cut) & (rank < runs - cut), flat, np.nan), axis=-1)
-
-
-def run_mean(scores: ArrayLike) -> FloatArray:
-    """Plain mean over all runs of all strata together, [..., N, K] -> [...]; of collapses, it is their share."""
-    return _mean(np.asarray(scores, dtype=float), axis=(-2, -1))
-
-
-def probability_of_improvement(first: ArrayLike, second: ArrayLike) -> FloatArray:
-    """Probability that a run of the first policy beats one of the second (arXiv 2108.13264, §4.3).
-
-    It is averaged over strata, and strata in which either has no run are left out. All pairs of runs within a stratum
-    count, a tie as one half (the Mann-Whitney statistic).
+def share_better(first: ArrayLike, second: ArrayLike) -> float:
+    """Share of networks and pairs of seeds in which the first policy has more than the second, ties as one half.
 
     Args:
-        first: [..., N, K].
-        second: [..., N, K].
+        first: [S, N].
+        second: [S', N], on the same networks.
     """
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    wins = np.zeros(np.broadcast_shapes(first.shape, second.shape)[:-2] + first.shape[-1:])
-    for n in range(first.shape[-2]):  # a row at a time: all pairs of all resamples would not fit into memory
-        row = first[..., n : n + 1, :]
-        wins += (row > second).sum(axis=-2) + 0.5 * (row == second).sum(axis=-2)
-    pairs = (~np.isnan(first)).sum(axis=-2) * (~np.isnan(second)).sum(axis=-2)
-    return _mean(np.divide(wins, pairs, out=np.full(wins.shape, np.nan), where=pairs > 0), axis=-1)
+    pairs = np.asarray(first, dtype=float)[:, None] - np.asarray(second, dtype=float)[None]
+    return float(((pairs > 0) + 0.5 * (pairs == 0)).mean()) if pairs.size else float("nan")
 
 
 def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> FloatArray:
-    """Share of runs that score above each threshold, averaged over strata (arXiv 2108.13264, §4.2).
+    """Whether scores exceed thresholds (arXiv 2108.13264, §4.2): averaged over seeds and networks, the profile.
 
     Args:
-        scores: [..., N, K].
+        scores: [S, N].
         thresholds: [T].
 
     Returns:
-        [..., T].
+        [T, S, N], zeros and ones.
     """
-    scores = np.asarray(scores, dtype=float)
-    shares = [
-        _mean(_mean(np.where(np.isnan(scores), np.nan, scores > threshold), axis=-2), axis=-1)
-        for threshold in np.asarray(thresholds, dtype=float)
-    ]
-    return np.stack(shares, axis=-1)
-
-
-def difference(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Difference of interquartile means, [..., N, K] twice -> [...]."""
-    return interquartile_mean(first) - interquartile_mean(second)
-
-
-def ratio(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Ratio of interquartile means, [..., N, K] twice -> [...]; NaN where the second is not positive."""
-    above, below = interquartile_mean(first), interquartile_mean(second)
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
-
-
-def _mean(values: FloatArray, axis: int | tuple[int, ...]) -> FloatArray:
-    """Mean without the NaN entries; NaN (and no warning) where nothing else is left."""
-    count = (~np.isnan(values)).sum(axis=axis)
-    total = np.nansum(values, axis=axis)
-    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+    return np.asarray(np.asarray(scores) > np.asarray(thresholds, dtype=float)[:, None, None], dtype=float)

@@ -1,4 +1,4 @@
-"""All records of a run: the latest of each identity, and their numbers as runs x tasks."""
+"""All records of a run: the latest of each identity, and their numbers by seed, budget and network."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_no_records_say_what_to_run(tmp_path):
         Records.read(tmp_path)
 
 
-def test_scores_are_laid_out_as_runs_by_tasks(make_result, make_failure):
+def test_scores_are_laid_out_by_seed_budget_and_network(make_result, make_failure):
     records = Records(
         [
             make_result("a", latent=16, network=5, seed=1, retained=0.1),
@@ -48,15 +48,17 @@ def test_scores_are_laid_out_as_runs_by_tasks(make_result, make_failure):
     )
     scores = records.scores("retained")
     assert (scores.policies, scores.budgets) == (("a", "b"), (0.5, 0.9))
-    assert scores.strata == ("latent_dim=8", "latent_dim=16")  # 8 before 16: numbers, not letters
-    assert scores.seeds_per_network == 2
+    assert scores.networks == tuple(f"latent_dim={kind}, seed={seed}" for kind, seed in ((8, 2), (8, 10), (16, 5)))
+    assert scores.strata == ("latent_dim=8", "latent_dim=8", "latent_dim=16")  # 8 before 16: numbers, not letters
     x = np.nan
-    np.testing.assert_array_equal(scores.values[0, 0], [[0.2, 0.1], [0.3, x], [0.4, x], [x, x]])
-    np.testing.assert_array_equal(scores.values[0, 1], [[x, x], [x, x], [0.5, x], [x, x]])
-    np.testing.assert_array_equal(scores.values[1, 0], [[x, x], [x, x], [0.6, x], [x, x]])
-    assert scores.complete().sum() == 1
-    np.testing.assert_array_equal(scores.completed()[0, :, 2, 0], [0.4, 0.5])
-    assert np.isfinite(scores.completed()).sum() == 2
+    np.testing.assert_array_equal(scores.of("a"), [[[0.25, 0.4, 0.1], [x, 0.5, x]]])  # a mean over evaluation seeds
+    np.testing.assert_array_equal(scores.of("b"), [[[x, 0.6, x], [x, x, x]]])
+    assert scores.complete("a").tolist() == [False, True, False] and not scores.complete("b").any()
+
+
+def test_a_network_lacks_a_number_as_long_as_an_evaluation_seed_is_missing(make_result, make_failure):
+    records = Records([make_result("a"), make_failure("a", seed=1), make_result("b"), make_result("b", seed=1)])
+    assert np.isnan(records.scores("retained").of("a")).all() and not np.isnan(records.scores("retained").of("b")).any()
 
 
 def test_an_unknown_number_lists_the_known_ones(make_result):
@@ -71,7 +73,7 @@ def test_the_table_is_plain_text_with_every_policy(duel):
 
 
 # ---------------------------------------------------------------------- several seeds of one agent
-def test_seeds_of_an_agent_are_one_policy_with_their_mean(make_result, make_failure):
+def test_seeds_of_an_agent_are_one_policy(make_result, make_failure):
     trained = [
         make_result(f"ppo-{seed}", network=network, retained=0.2 * seed + 0.1 * network, learned=True, agent="a1")
         for seed in (0, 1)
@@ -80,9 +82,9 @@ def test_seeds_of_an_agent_are_one_policy_with_their_mean(make_result, make_fail
     records = Records([*trained, make_result("uniform")])
     assert records.kinds == {"ppo (2 seeds)": "agent", "uniform": "plain"}
     assert records.members("ppo (2 seeds)") == ("ppo-0", "ppo-1")
-    np.testing.assert_allclose(records.scores("retained").values[0, 0, :, 0], [0.1, 0.2])
+    np.testing.assert_allclose(records.scores("retained").of("ppo (2 seeds)"), [[[0.0, 0.1]], [[0.2, 0.3]]])
     missing = Records([*trained, make_failure("ppo-1", network=1, learned=True, agent="a1")])
-    np.testing.assert_allclose(missing.scores("retained").values[0, 0, :, 0], [0.1, np.nan])
+    assert missing.scores("retained").complete("ppo (2 seeds)").tolist() == [True, False]
 
 
 def test_agents_that_were_trained_otherwise_are_not_mixed(make_result):

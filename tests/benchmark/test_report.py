@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from prune_env.benchmark.agent_training import AgentTraining, add_trainings
-from prune_env.benchmark.headline import headline
+from prune_env.benchmark.headline import headline, notes
 from prune_env.benchmark.leaderboard import rank_policies
 from prune_env.benchmark.records import Records
 from prune_env.benchmark.records_file import append
@@ -50,9 +50,8 @@ def says(make_results, levels, **kinds):
 
 def test_the_agent_wins(make_results):
     text = says(make_results, {"ppo": 0.6, "fisher": 0.4, "l2": 0.1}, ppo=AGENT)
-    assert text.startswith("ppo has an area under the retained-score curve of 0.530 [")
-    assert "times that of the best plain heuristic, fisher (0.330 [" in text
-    assert " 1.61 [" in text  # 0.53 / 0.33
+    assert text.startswith("ppo has an area under the curve of max(R, 0) of 0.530 [")
+    assert "a paired difference of +0.200 [+0.200, +0.200] from the best plain heuristic, fisher (0.330 [" in text
     assert "the agent wins. No baseline is ahead at any single sparsity or kind of network." in text
 
 
@@ -73,10 +72,9 @@ def test_a_draw(make_result):
     assert "a draw within the interval." in " ".join(headline(rank_policies(Records(records))))
 
 
-def test_a_ratio_to_a_negative_area_is_replaced_by_the_difference(make_results):
+def test_what_lies_below_the_floor_is_no_lead(make_results):
     text = says(make_results, {"ppo": 0.6, "fisher": -0.4}, ppo=AGENT)
-    assert "a difference of +1.000 [+1.000, +1.000] from the best plain heuristic" in text
-    assert "times" not in text
+    assert "a paired difference of +0.530 [+0.510, +0.550] from the best plain heuristic, fisher (0.000 [" in text
 
 
 def test_a_privileged_policy_above_the_agent_is_named_with_its_price(make_results):
@@ -94,7 +92,8 @@ def test_without_an_agent_the_best_baselines_are_named(make_results):
 def test_one_network_gives_no_verdict(make_result):
     records = Records([make_result("ppo", learned=True, retained=0.6), make_result("fisher", retained=0.4)])
     text = " ".join(headline(rank_policies(records)))
-    assert "0.600, 1.50 times" in text and "too few networks for an interval" in text
+    assert "0.600, a paired difference of +0.200 from" in text and "too few networks for an interval" in text
+    assert "With fewer than 6 networks there are no intervals" in " ".join(notes(rank_policies(records)))
 
 
 def test_nothing_complete_is_said_and_reported(tmp_path, make_failure):
@@ -176,7 +175,7 @@ def test_seeds_of_an_agent_are_shown_as_one_policy(tmp_path, make_results):
     assert cells[0] == "ppo (2 seeds)" and cells[2].startswith("0.480 [") and "ppo-0" not in text
     at = cells.index("5,120")
     assert cells[at - 3 : at + 2] == ["ppo (2 seeds)", "ppo", "2", "5,120", "70 s"]
-    assert "Mean over training seeds, with an interval over networks only: ppo (2 seeds)." in text
+    assert "Several training seeds are one policy: ppo (2 seeds)." in text
 
 
 def test_a_damaged_description_of_training_is_named(tmp_path, make_result):
@@ -226,11 +225,13 @@ def test_tables_hold_the_numbers(run_dir):
     assert float(rows["ppo"]["retained_0.9"]) == pytest.approx(0.43)
     assert float(rows["ppo"]["retained_0.9_low"]) < 0.43 < float(rows["ppo"]["retained_0.9_high"])
     assert float(rows["ppo"]["hypervolume"]) == pytest.approx(0.9 * 0.63 - 0.08)
-    assert rows["ppo"]["probability_agent_better"] == "" and rows["random"]["probability_agent_better"] == "1"
+    assert rows["ppo"]["agent_better"] == rows["ppo"]["agent_lead"] == "" and rows["random"]["agent_better"] == "1"
+    assert float(rows["fisher"]["agent_lead_low"]) == pytest.approx(0.2)
+    assert float(rows["random"]["area"]) == 0.0 and float(rows["random"]["unclipped_area"]) == pytest.approx(-0.77)
     assert rows["search"]["kind"] == "privileged" and rows["search"]["trial_cuts"] == "48"
     assert float(rows["ppo"]["sparsity_0.5"]) == 0.5 and float(rows["ppo"]["sparsity_macs_0.9"]) == pytest.approx(0.89)
     assert rows["none"]["on_budget"] == "False"
-    assert rows["<b>evil</b> | policy"]["area"] == "" and rows["<b>evil</b> | policy"]["runs_complete"] == "0"
+    assert rows["<b>evil</b> | policy"]["area"] == "" and rows["<b>evil</b> | policy"]["networks_complete"] == "0"
     columns = page.cells[: page.cells.index("search \N{DAGGER}")]
     assert columns[0] == "ppo" and columns[2].startswith("0.530 [") and columns[3:5] == ["0.63", "0.43"]
 

@@ -1,6 +1,6 @@
 """What all studies share: jobs, rows, claims, networks to cut, statistics over seeds, and pages."""
 
-from prune_env.benchmark.bootstrap import Interval
+from prune_env.benchmark.intervals import Interval
 from prune_env.markup import markdown_table
 from prune_env.studies.core.correlation import CHANCE, permutation_p, rank_correlation
 from prune_env.studies.core.harness import AFTER_CUT, AFTER_TUNING, DIGITS, MNIST, PENDULUM, dense_networks, depends_on

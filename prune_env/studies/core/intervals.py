@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
-from prune_env.benchmark.bootstrap import Interval
+from prune_env.benchmark.intervals import Interval
 from prune_env.studies.core.study import Verdict
 
 LEAST_SEEDS = 3
