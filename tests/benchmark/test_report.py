@@ -233,7 +233,7 @@ def test_tables_hold_the_numbers(run_dir):
     assert rows["none"]["on_budget"] == "False"
     assert rows["<b>evil</b> | policy"]["area"] == "" and rows["<b>evil</b> | policy"]["networks_complete"] == "0"
     columns = page.cells[: page.cells.index("search \N{DAGGER}")]
-    assert columns[0] == "ppo" and columns[2].startswith("0.530 [") and columns[3:5] == ["0.63", "0.43"]
+    assert columns[0] == "ppo" and columns[2].startswith("0.530 [") and columns[3:6] == ["0.530", "0.63", "0.43"]
 
 
 def test_records_of_other_configurations_are_not_mixed_in(tmp_path, duel, make_result):
