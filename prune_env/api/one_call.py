@@ -19,6 +19,7 @@ from prune_env.api.trials import Trials, kept_channels, to_budget, to_keep
 from prune_env.benchmark.policies import find_policy
 from prune_env.dense import Network
 from prune_env.envs import FORMS, PruningEnv
+from prune_env.export.latency import compare_torch
 from prune_env.export.save import state_bytes
 from prune_env.export.stages import Stage, add_stage, cut_to_shape, layers_of, shapes_of
 from prune_env.groups.tracing.replica import copied
@@ -30,6 +31,7 @@ from prune_env.validation import Range, check_value
 BEST = ("uniform", "l2", "gradient", "fisher", "combined", "global-fisher", "global-fisher-rel", "global-l2-rel")
 """What "best" tries; without a loss only those that read no gradients."""
 _WITHOUT_LOSS = ("uniform", "l1", "l2", "global-l2", "global-l2-rel")
+_TIMING = 0.2  # of each entry point and batch size, for the report [s]
 STEPS = 100
 """Training steps after each cut, where none are said."""
 
@@ -188,6 +190,7 @@ def _search(
         seconds=_seconds(env, begun),
         notes=[] if trial else [f"no network that was tried keeps R at {keep}: this one is as it was"],
     )
+    report.latency.extend(compare_torch(target, dense, model, seconds=_TIMING))
     return Pruned(model, report, target, dense)
 
 

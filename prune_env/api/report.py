@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from prune_env.export.latency import Latency
+
 
 @dataclass(frozen=True)
 class GroupReport:
@@ -78,27 +80,6 @@ class Trial:
     kept: bool = True
 
 
-@dataclass(frozen=True)
-class Latency:
-    """Time of one call, before and after, measured in turns on one thread.
-
-    Attributes:
-        engine: "torch" or "onnxruntime".
-        entry: Name of the entry point.
-        batch: Samples.
-        before: Median of the dense network [s].
-        after: Median of the pruned network [s].
-        runs: Calls of each.
-    """
-
-    engine: str
-    entry: str
-    batch: int
-    before: float
-    after: float
-    runs: int
-
-
 @dataclass
 class Report:
     """What `prune` found and did.
@@ -168,8 +149,8 @@ class Report:
         facts["file"] = f"{self.size[0]:,} -> {self.size[1]:,} bytes"
         for timing in self.latency:
             name = f"{timing.entry}, {timing.engine}, batch {timing.batch}"
-            ratio = timing.before / timing.after if timing.after else math.nan
-            facts[name] = f"{timing.before * 1e3:.3f} -> {timing.after * 1e3:.3f} ms (x{ratio:.2f})"
+            before, after = (1e3 * t.median for t in (timing.before, timing.after))
+            facts[name] = f"{before:.3f} -> {after:.3f} ms (x{timing.speedup:.2f})"
         for split, s in self.scores.items():
             between = "" if s.cut is None else f", {s.score(s.cut):.4g} (R {s.cut:.3f}) before fine-tuning"
             facts[f"score on {split}"] = f"{s.dense:.4g} -> {s.score(s.after):.4g} (R {s.after:.3f}){between}"

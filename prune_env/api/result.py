@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from torch import nn
 
 from prune_env.api.report import Report
 from prune_env.export import save_pruned
-from prune_env.targets import Target
+from prune_env.export.latency import BATCHES, Call, Latency, compare_calls, compare_torch
+from prune_env.export.onnx import OnnxFiles, OnnxModule, export_onnx, open_session, run_session
+from prune_env.open_sets import find
+from prune_env.targets import ModuleTarget, Target
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,79 @@ class Pruned:
             OSError: If it cannot be written.
         """
         return save_pruned(self.model, folder, self.report.asdict())
+
+    def export_onnx(
+        self,
+        path: str | Path,
+        entry_points: Sequence[str] | None = None,
+        *,
+        int8: bool = False,
+        calibration: Iterable[Any] | None = None,
+    ) -> OnnxFiles:
+        """Write entry points as ONNX, each checked in onnxruntime on random inputs to 1e-5.
+
+        Where the target is a module with functions and its score calls exported entry points alone, the score in
+        onnxruntime is measured, too: `scores["float"]`, and `scores["int8"]` of the 8-bit files.
+
+        Args:
+            path: Of the file; with several entry points their names are put before the suffix.
+            entry_points: Names of those to export; by default all.
+            int8: Write files with 8-bit weights, too.
+            calibration: Arguments of the entry point for ranges of 8-bit activations, such as a few batches of inputs.
+
+        Raises:
+            ImportError: If the extra `onnx` is not installed.
+            OnnxError: If an entry point cannot be exported, or computes something else in onnxruntime.
+            ValueError: If an entry point is unknown, or there is none.
+            OSError: If a file cannot be written.
+        """
+        points = self.target.entry_points(self.model)
+        if entry_points is not None:
+            points = {name: find("entry point", name, points) for name in entry_points}
+        files = export_onnx(self.model, points, path, calibration, int8)
+        if not isinstance(self.target, ModuleTarget):
+            return files
+        scores = {}
+        for kind, paths in (("float", files.paths), ("int8", files.int8)):
+            with suppress(Exception):  # a score that reads more of the network than its entry points
+                scores[kind] = self.target.score(OnnxModule(paths), "test") if paths else None
+        return replace(files, scores={kind: score for kind, score in scores.items() if score is not None})
+
+    def measure_latency(
+        self, batches: Sequence[int] = BATCHES, engines: Sequence[str] = ("torch", "onnxruntime")
+    ) -> list[Latency]:
+        """Time every entry point of the dense and the pruned network in turns, and put the times into the report.
+
+        Args:
+            batches: Samples of a call.
+            engines: "torch" and "onnxruntime".
+
+        Raises:
+            ImportError: If onnxruntime is asked for and not installed.
+            OnnxError: If an entry point cannot be exported.
+            ValueError: If an engine is unknown.
+        """
+        for engine in engines:
+            find("engine", engine, dict.fromkeys(("torch", "onnxruntime")))
+        found: list[Latency] = []
+        if "torch" in engines:
+            found += compare_torch(self.target, self.dense, self.model, batches)
+        if "onnxruntime" in engines:
+            before, after = (self._onnx_calls(model, batches) for model in (self.dense, self.model))
+            found += compare_calls("onnxruntime", before, after)
+        self.report.latency[:] = found
+        return found
+
+    def _onnx_calls(self, model: nn.Module, batches: Sequence[int]) -> dict[tuple[str, int], Call]:
+        calls: dict[tuple[str, int], Call] = {}
+        with TemporaryDirectory() as folder:
+            points = self.target.entry_points(model)
+            files = export_onnx(model, points, Path(folder) / "timed.onnx")
+            for name, path in files.paths.items():
+                session = open_session(path)
+                sizes = [1] if name in files.fixed_batch else batches
+                calls |= {(name, n): partial(run_session, session, points[name].batch(n)) for n in sizes}
+        return calls
 
     def __str__(self) -> str:
         return str(self.report)
