@@ -160,7 +160,7 @@ def training():
     return make
 
 
-def test_learning_curves_show_interquartile_means_against_cuts(training):
+def test_learning_curves_show_means_against_cuts(training):
     axes = plot_learning_curve([training()]).axes[0]
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [400, 800, 1200])
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [3.5, 4.5, 5.5])
