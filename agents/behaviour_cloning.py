@@ -11,13 +11,16 @@ from __future__ import annotations
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from prune_env.agents.action_scales import ACTION_SCALES
 from prune_env.benchmark import make_policy
 from prune_env.envs import PruningEnv
 
 _STEPS, _LEARNING_RATE = 1000, 3e-3
 
 
-def clone_behaviour(policy: ActorCriticPolicy, env: PruningEnv, name: str, observations: torch.Tensor) -> float:
+def clone_behaviour(
+    policy: ActorCriticPolicy, env: PruningEnv, name: str, observations: torch.Tensor, scale: str = "ratio"
+) -> float:
     """Fit the mean action to a plain policy's actions on dense networks; critic and noise stay as they are.
 
     Args:
@@ -25,6 +28,7 @@ def clone_behaviour(policy: ActorCriticPolicy, env: PruningEnv, name: str, obser
         env: The environment of both.
         name: Name of a plain policy.
         observations: [B, G * F].
+        scale: Of the policy's actions, a name of `ACTION_SCALES`.
 
     Returns:
         Remaining root mean square error, as a share of the action's range of 2.
@@ -37,8 +41,8 @@ def clone_behaviour(policy: ActorCriticPolicy, env: PruningEnv, name: str, obser
         raise ValueError(
             f"behaviour_cloning: {name!r} is privileged and sees more than observations; choose a plain heuristic"
         )
-    ratios = torch.as_tensor(expert.predict(observations.numpy())[0])
-    actions = 2 * ratios / env.max_ratio - 1
+    ratios = expert.predict(observations.numpy())[0]
+    actions = torch.as_tensor(ACTION_SCALES[scale].to_actions(ratios, env.max_ratio), dtype=torch.float32)
     actor = [p for n, p in policy.named_parameters() if n != "log_std"]
     optimizer = torch.optim.Adam(actor, lr=_LEARNING_RATE)
     for _ in range(_STEPS):

@@ -17,6 +17,7 @@ from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, Ornst
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from prune_env.agents.action_scales import ACTION_SCALES
 from prune_env.agents.policies import GroupPolicy
 from prune_env.agents.settings import algorithm, parse_schedule, policy_class
 from prune_env.open_sets import UnknownOptionError, find
@@ -33,6 +34,7 @@ BESIDE: Mapping[str, Any] = {
     "n_timesteps": int,
     "normalize": bool,
     "behaviour_cloning": str | None,
+    "actions": str,
     "noise_type": str,
     "noise_std": float,
 }
@@ -92,6 +94,7 @@ def check_hyperparams(algo: str, hyperparams: Mapping[str, Any]) -> None:
         raise ValueError(f"{algo} learns off-policy, and GroupPolicy is for on-policy ones; give policy=MlpPolicy")
     if hyperparams.get("behaviour_cloning") and policy is not GroupPolicy:
         raise ValueError("behaviour_cloning warm-starts a GroupPolicy only; give the hyperparameter policy=GroupPolicy")
+    find("actions", hyperparams.get("actions", "ratio"), ACTION_SCALES)
     if ("noise_type" in hyperparams) != ("noise_std" in hyperparams):
         raise ValueError("noise_type and noise_std belong together, e.g. noise_type=normal noise_std=0.1")
     if "noise_type" in hyperparams:

@@ -23,11 +23,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
+from prune_env.agents.action_scales import ACTION_SCALES
 from prune_env.agents.algorithms import LOADABLE, algorithm_of, algorithm_of_data, loadable
 from prune_env.agents.evaluations import FILE_NAME, read_evaluations
 from prune_env.agents.normalisation import normalising, running_statistics, takes_raw_observations
 from prune_env.benchmark import AgentTraining
-from prune_env.envs import PruningEnv
+from prune_env.envs import LogRatioAction, PruningEnv
 from prune_env.isolation import isolated
 from prune_env.storage import DamagedFileError, canonical_json, check_archive, check_seal, sealed, write_atomically
 from prune_env.validation import Range, check_value
@@ -63,6 +64,7 @@ class SavedAgent:
         _check_observations(path, self._model, description, env)
         self._range = _action_range(path, self._model.action_space, env)
         self._max_ratio = env.max_ratio
+        self._scale = "ratio" if description is None else description.get("actions", "ratio")
         self.training = None if description is None else _training(description["made_by"], path.parent)
 
     def predict(
@@ -77,6 +79,8 @@ class SavedAgent:
         if self._range is None:
             return np.clip(action, 0.0, self._max_ratio), state
         low, high = self._range
+        if self._scale != "ratio":
+            return ACTION_SCALES[self._scale].to_ratios(action, self._max_ratio), state
         return (np.clip(action, low, high) - low) / (high - low) * self._max_ratio, state
 
 
@@ -190,6 +194,7 @@ def save_agent(
         "groups": len(env.group_names),
         "columns": [column.name for column in env.columns],
         "normalisation": _statistics(normaliser),
+        "actions": _scale_of(model),
         "made_by": made_by,
     }
     content = io.BytesIO()
@@ -212,6 +217,13 @@ def _environment_of(model: BaseAlgorithm) -> PruningEnv:
             f"the model's environment is {env}, no PruningEnv: give the one that it was trained in, env=..."
         )
     return env
+
+
+def _scale_of(model: BaseAlgorithm) -> str:
+    """The scale of the model's actions, from the wrapper around its environment."""
+    venv = model.get_env()
+    log = venv is not None and venv.env_is_wrapped(LogRatioAction, 0)[0]
+    return "log-ratio" if log else "ratio"
 
 
 def _known_of(model: BaseAlgorithm, env: PruningEnv) -> dict[str, Any]:
@@ -269,6 +281,7 @@ def _check_description(description: dict[str, Any]) -> None:
         raise ValueError(f"it lacks {', '.join(missing)} in its {_DESCRIPTION}")
     groups, columns, said = description["groups"], description["columns"], description["normalisation"]
     check_value("algorithm", description["algorithm"], str, tuple(LOADABLE))
+    check_value("actions", description.get("actions", "ratio"), str, tuple(ACTION_SCALES))
     check_value("groups", groups, int, Range(1))
     if not (isinstance(columns, list) and columns):
         raise ValueError(f"columns must be a list of names, got {columns!r}")

@@ -11,6 +11,7 @@ from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from prune_env.agents.action_scales import ACTION_SCALES
 from prune_env.agents.algorithms import LOADABLE, loadable
 from prune_env.agents.policies import GroupPolicy
 from prune_env.open_sets import find
@@ -49,6 +50,11 @@ def load_hyperparams(name: str, env_id: str) -> dict[str, Any]:
         return {}
     blocks = yaml.safe_load(path.read_text())
     settings = dict(blocks.get(env_id, blocks.get("default", {})))
+    listed = [[item] if isinstance(item, str) else item for item in settings.get("env_wrapper", ())]
+    wrappers = [name.rpartition(".")[2] for item in listed for name in item]
+    for scale, means in ACTION_SCALES.items():
+        if means.wrapper in wrappers and scale != "ratio":
+            settings["actions"] = scale
     for key in FOR_RL_ZOO:
         settings.pop(key, None)
     if "normalize" in settings:

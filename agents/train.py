@@ -19,6 +19,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor, VecNormalize
 
 import prune_env
+from prune_env.agents.action_scales import ACTION_SCALES
 from prune_env.agents.behaviour_cloning import clone_behaviour
 from prune_env.agents.callbacks import CALIBRATION_RESETS, Checkpoints, ProgressBar, PruningScalars, evaluation
 from prune_env.agents.hyperparameters import check_hyperparams, make_algorithm, rounds_per_update
@@ -44,13 +45,14 @@ class EnvFactory:
 
     env_id: str
     options: Mapping[str, Any]
+    actions: str = "ratio"
 
     def __call__(self) -> gym.Env:
         """Make the environment, and limit its process to one torch thread."""
         single_threaded()
         prune_env.register_environments()
         env = gym.make(self.env_id, disable_env_checker=True, **self.options)
-        return gym.wrappers.RescaleAction(env, np.float32(-1), np.float32(1))
+        return ACTION_SCALES[self.actions].wrap(env)
 
 
 def train_agent(
@@ -82,8 +84,9 @@ def train_agent(
         n_envs: Number of environments, each in its own process if there are several; by default the hyperparameters'.
         seed: Seed of the agent and of the environments.
         hyperparams: Hyperparameters that replace those of the YAML file: arguments of the algorithm's constructor, and
-            `n_envs`, `n_timesteps`, `normalize`, `noise_type` and `noise_std` as in rl-zoo. `behaviour_cloning` names a
-            plain policy to warm-start a `GroupPolicy` from.
+            `n_envs`, `n_timesteps`, `normalize`, `noise_type` and `noise_std` as in rl-zoo. `actions` is "ratio" or
+            "log-ratio", the scale of actions; `behaviour_cloning` names a plain policy to warm-start a `GroupPolicy`
+            from.
         eval_every: Rounds between evaluations on training networks, and between checkpoints.
         eval_episodes: Episodes of each evaluation.
         trackers: Experiment trackers with their options, e.g. "wandb:project=pruning", see `prune_env.agents.TRACKERS`.
@@ -118,7 +121,7 @@ def train_agent(
     _refuse_other(out, config)
     tracked = [tracking(text, config, out) for text in trackers]
     started, earlier = time.perf_counter(), _seconds_so_far(out)
-    make = EnvFactory(env_id, options)
+    make = EnvFactory(env_id, options, settings.get("actions", "ratio"))
     single: PruningEnv = make().unwrapped  # type: ignore[assignment]
     prepare([single.pool], jobs=cores())
     normalise = settings.get("normalize", True)
@@ -245,6 +248,6 @@ def _make_or_resume(
         observations = torch.as_tensor(np.stack([env.reset()[0] for _ in range(CALIBRATION_RESETS)]))
         model.policy.calibrate(observations)
         if heuristic := settings.get("behaviour_cloning"):
-            error = clone_behaviour(model.policy, env, heuristic, observations)
+            error = clone_behaviour(model.policy, env, heuristic, observations, settings.get("actions", "ratio"))
             _log.info("warm start from %s, RMSE %.3f of the actions' range", heuristic, error)
     return model

@@ -125,14 +125,18 @@ class Network:
     def score_scale(self, split: Split) -> tuple[float, float]:
         """Floor and dense score on a split, between which the retained score is counted.
 
-        Asked for a split for the first time, the network must be dense; validation is scored when it is loaded.
+        It is that of the dense network, whatever the network is like now.
 
         Raises:
             DenseTrainingError: If the dense network is no better than the floor: it has nothing to retain.
         """
         if split not in self._scale:
-            target = self.train_state.target
-            floor, dense = target.floor(split), target.score(self.train_state.model, split)
+            target, present = self.train_state.target, self.train_state.snapshot()
+            self.restore()
+            try:
+                floor, dense = target.floor(split), target.score(self.train_state.model, split)
+            finally:
+                self.train_state.restore(present)
             if not (np.isfinite(floor) and np.isfinite(dense) and dense - floor > _MARGIN):
                 raise DenseTrainingError(
                     f"the dense network {self.label!r} scores {dense:.4g} on {split}, no better than the floor "

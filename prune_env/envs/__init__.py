@@ -3,6 +3,7 @@
 from prune_env.envs.config import EPISODE_FIELDS, PruningConfig
 from prune_env.envs.costs import COSTS, register_cost
 from prune_env.envs.episode import COLLAPSED, Episode
+from prune_env.envs.log_ratio import LogRatioAction
 from prune_env.envs.network_view import NetworkView
 from prune_env.envs.objectives import OBJECTIVES, Terms, register_objective
 from prune_env.envs.observation import FORMS, Column
@@ -21,6 +22,7 @@ __all__ = [
     "SCHEDULES",
     "Column",
     "Episode",
+    "LogRatioAction",
     "NetworkView",
     "PruningConfig",
     "PruningEnv",

@@ -19,7 +19,7 @@ from prune_env.agents.settings import FOR_RL_ZOO, POLICIES, algorithm, linear_sc
 from prune_env.envs import ENVIRONMENTS
 
 BESIDE = {"normalize": bool, "n_timesteps": int, "n_envs": int}  # rl-zoo keeps these next to the algorithm's own
-OURS = {"behaviour_cloning"}
+OURS = {"behaviour_cloning", "actions"}
 FILES = sorted((path.name.removesuffix(".yml"), path) for path in (files("prune_env.agents") / "hyperparams").iterdir())
 
 
@@ -81,6 +81,13 @@ def imported(path):
 def test_a_warm_start_is_named_outside_the_blocks_that_rl_zoo_reads():
     assert load_hyperparams("ppo", "PruneEnv/TDMPCPendulum-v0")["behaviour_cloning"] == "gradient"
     assert "behaviour_cloning" not in load_hyperparams("ppo", "PruneEnv/Pruning-v0")
+
+
+def test_the_scale_of_actions_is_that_of_the_wrapper_that_rl_zoo_gets():
+    assert load_hyperparams("ppo", "PruneEnv/Autoencoder-v1")["actions"] == "log-ratio"
+    assert "actions" not in load_hyperparams("ppo", "PruneEnv/Autoencoder-v0")
+    with pytest.raises(ValueError, match=r"unknown actions 'log' \(known: ratio, log-ratio\)"):
+        check_hyperparams("ppo", {"actions": "log"})
 
 
 def test_an_environment_of_its_own_goes_before_the_default(tmp_path, monkeypatch):

@@ -224,3 +224,14 @@ def test_loading_leaves_global_random_states_alone(trained, env):
     torch.manual_seed(3)
     load_agent(trained / "model.zip", env)
     assert torch.rand(1) == expected
+
+
+def test_an_agent_that_acts_in_log_speeds_says_so(tmp_path, env):
+    made = EnvFactory(ENV_ID, OPTIONS | {"rounds": 2}, "log-ratio")()
+    model = PPO("MlpPolicy", made, seed=0, device="cpu", n_steps=8, batch_size=8)
+    path = save_agent(tmp_path / "log", model)
+    observation, _ = env.reset(seed=0)
+    action, _ = model.predict(observation, deterministic=True)
+    expected = 1 - (1 - env.max_ratio) ** np.exp(2.5 * (action.astype(float) - 1))
+    np.testing.assert_allclose(make_policy(str(path), env).predict(observation)[0], expected)
+    assert read_description(path)["actions"] == "log-ratio"
