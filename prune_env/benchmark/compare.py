@@ -251,6 +251,8 @@ def _prune(env: PruningEnv, policy: Policy, network: int, budget: float, seed: i
         "sparsities": dict(info["sparsities"]),
         "collapsed": bool(info["collapsed"]),
         "trial_cuts": env.episode.trial_cuts,
+        "trial_steps": env.episode.trial_steps,
+        "best_trials": env.episode.best_trials,
         "ratios": dict(zip(env.group_names, (1.0 - info["channels"] / dense_widths).tolist(), strict=True)),
         "wall_s": time.perf_counter() - started,
     }

@@ -34,6 +34,7 @@ class Standing:
         hypervolume: Mean hypervolume.
         collapsed: Share of results that collapsed.
         trial_cuts: Mean number of pruned networks scored before answering, per network and budget.
+        trial_steps: Mean number of training steps in them.
         sparsities: Name of a cost -> mean share of it that was removed, at each budget, [B].
         lead: By how much the area of the best agent is larger, paired over networks; None for itself and without one.
         agent_better: Share of networks on which it is larger.
@@ -50,6 +51,7 @@ class Standing:
     hypervolume: float
     collapsed: float
     trial_cuts: float
+    trial_steps: float
     sparsities: Mapping[str, FloatArray]
     lead: Interval | None
     agent_better: float | None
@@ -102,7 +104,7 @@ def rank_policies(records: Records) -> Leaderboard:
     """
     records, left_out = records.latest_configuration()
     scores = records.scores("retained_test")
-    names = ["budget_sparsity", "collapsed", "trial_cuts", *map(sparsity_name, records.costs)]
+    names = ["budget_sparsity", "collapsed", "trial_cuts", "trial_steps", *map(sparsity_name, records.costs)]
     numbers = {name: records.scores(name) for name in names}
     standings = [_standing(records, scores, numbers, policy) for policy in scores.policies]
     standings.sort(key=lambda s: (not s.ranked, -s.area.value if s.complete else np.inf))
@@ -139,6 +141,7 @@ def _standing(records: Records, scores: Scores, numbers: Mapping[str, Scores], p
         hypervolume=float(_mean(hypervolume(sparsity, retained, axis=1), axis=(0, 1))),
         collapsed=float(np.mean(mean("collapsed"))),
         trial_cuts=float(np.mean(mean("trial_cuts"))),
+        trial_steps=float(np.mean(mean("trial_steps"))),
         sparsities={cost: mean(sparsity_name(cost)) for cost in records.costs},
         lead=None,
         agent_better=None,

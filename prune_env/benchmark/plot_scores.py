@@ -48,7 +48,7 @@ def plot_retained(board: Leaderboard, narrow: bool = False) -> Figure:
     axes.set_xlabel("sparsity [share of the network removed]")
     axes.set_ylabel("retained score R on test data [1 = dense]")
     if narrow:
-        _legend_below(figure, axes)
+        legend_below(figure, axes)
     else:
         line_height = 0.155 / (figure.get_size_inches()[1] - 1.0)  # of a label, as a share of the axes
         _label_ends(axes, float(budgets[-1]), drawn, styles, line_height)
@@ -106,7 +106,7 @@ def plot_profile(board: Leaderboard, narrow: bool = False) -> Figure:
     axes.set_xlabel(f"threshold {tau} [area]" if narrow else f"threshold {tau} [area under the curve of max(R, 0)]")
     axes.set_ylabel(f"share of networks above {tau}")
     if narrow:
-        _legend_below(figure, axes)
+        legend_below(figure, axes)
     else:
         handles, labels = axes.get_legend_handles_labels()
         place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
@@ -139,7 +139,8 @@ def _figure(drawn: Sequence[Standing], narrow: bool, width: float, height: float
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _legend_below(figure: Figure, axes: Axes) -> None:
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """A legend of one or two columns below the axes, the last drawn first."""
     handles, labels = axes.get_legend_handles_labels()
     columns = 1 if max(map(len, labels)) > 24 else 2
     if columns == 1:

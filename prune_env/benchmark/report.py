@@ -25,6 +25,7 @@ from prune_env.benchmark.html import Picture, page
 from prune_env.benchmark.leaderboard import Leaderboard, rank_policies
 from prune_env.benchmark.plot_ratios import plot_ratios
 from prune_env.benchmark.plot_scores import plot_areas, plot_profile, plot_retained
+from prune_env.benchmark.plot_search import plot_best_so_far
 from prune_env.benchmark.plot_style import save_figure
 from prune_env.benchmark.plot_training import plot_learning_curve
 from prune_env.benchmark.records import Records
@@ -84,8 +85,17 @@ def _print(board: Leaderboard, console: Console) -> None:
         console.print(Text(terminal_text(sentence)))
     headers, rows = table_rows(board)
     # What a narrow terminal goes without, in this order.
-    spare = ["hypervolume", *(f"{cost} removed" for cost in board.records.costs)]
-    spare += ["agent better", "unclipped", "trial cuts", "networks", "agent's lead [95 %]", "collapsed", "kind"]
+    spare = ["trial steps", "hypervolume", *(f"{cost} removed" for cost in board.records.costs)]
+    spare += [
+        "trial steps",
+        "agent better",
+        "unclipped",
+        "trial cuts",
+        "networks",
+        "agent's lead [95 %]",
+        "collapsed",
+        "kind",
+    ]
     spare += [f"{100 * budget:g}%" for budget in board.scores.budgets]
     for count in range(len(spare) + 1):
         table = _rich_table(board, headers, rows, without=spare[:count])
@@ -133,6 +143,8 @@ _CAPTIONS = {
     "area_under_curve": "Area under the curve of max(R, 0): mean over networks, 95 % interval. Hollow: privileged.",
     "performance_profile": "Performance profile: share of networks on which the area exceeds a threshold. Higher is "
     "better.",
+    "best_so_far": "Anytime curves: retained score on validation data of the best trial so far, against trials; mean "
+    "over all runs, with scores below 0, and runs without a trial yet, as 0. Test scores are in the table.",
     "ratios_per_group": "Share of each group's channels that a policy removed, mean over networks, at each sparsity.",
 }
 
@@ -146,6 +158,8 @@ def _drawings(board: Leaderboard, trainings: Trainings) -> list[tuple[str, str, 
             "area_under_curve": plot_areas,
             "performance_profile": plot_profile,
         }
+    if any(r.best_trials for r in board.records.results):
+        plots["best_so_far"] = plot_best_so_far
     if any(s.complete for s in board.standings) and any(r.ratios for r in board.records.results):
         plots["ratios_per_group"] = plot_ratios
     drawings: list[tuple[str, str, Draw]] = [(n, _CAPTIONS[n], partial(plot, board)) for n, plot in plots.items()]

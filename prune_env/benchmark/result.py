@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -101,6 +101,9 @@ class Result(Record):
         sparsities: Share of each registered cost that was removed, by the cost's name; `info["sparsities"]`.
         collapsed: Whether the network diverged or fell below its floor while being pruned.
         trial_cuts: Pruned networks that the policy had scored before it answered.
+        trial_steps: Training steps in these trials.
+        best_trials: Anytime curve: number of a trial, and its retained score on validation data, wherever one was the
+            best so far, among those that train as long as a round and meet the budget; of the last round with trials.
         ratios: Group name to the share of its dense channels that was removed.
         wall_s: Duration [s].
     """
@@ -113,6 +116,8 @@ class Result(Record):
     trial_cuts: int
     ratios: Mapping[str, float]
     wall_s: float
+    trial_steps: int = 0
+    best_trials: Sequence[tuple[int, float]] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,6 +128,9 @@ class Result(Record):
         check_value("collapsed", self.collapsed, bool)
         check_value("trial_cuts", self.trial_cuts, int, Range(0))
         check_value("wall_s", self.wall_s, float, Range(0))
+        check_value("trial_steps", self.trial_steps, int, Range(0))
+        _check_best_trials(self.best_trials, self.trial_cuts)
+        object.__setattr__(self, "best_trials", tuple((number, score) for number, score in self.best_trials))
         for name, value in _items("sparsities", self.sparsities):
             check_value(f"sparsities[{name!r}]", value, float, _SPARSITY)
         for name, value in _items("ratios", self.ratios):
@@ -145,6 +153,7 @@ class Result(Record):
             "budget_sparsity": self.budget_sparsity,
             "collapsed": float(self.collapsed),
             "trial_cuts": self.trial_cuts,
+            "trial_steps": self.trial_steps,
             "wall_s": self.wall_s,
         }
 
@@ -171,3 +180,17 @@ def _items(name: str, value: object) -> list[tuple[str, object]]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError(f"{name} must be a dict with names as keys, got {value!r}")
     return list(value.items())
+
+
+def _check_best_trials(best: object, most: int) -> None:
+    """Whether it is pairs of a trial's number and its score, both ascending."""
+    pairs = isinstance(best, Sequence) and all(isinstance(pair, Sequence) and len(pair) == 2 for pair in best)
+    if not pairs:
+        raise ValueError(f"best_trials must be pairs of a trial's number and its score, got {best!r}")
+    last, score = 0, -float("inf")
+    for number, retained in best:  # type: ignore[attr-defined]
+        check_value("the number of a trial in best_trials", number, int, Range(last + 1, most, "[]"))
+        check_value("a score in best_trials", retained, float, _RETAINED)
+        if retained <= score:
+            raise ValueError(f"scores in best_trials must ascend, got {best!r}")
+        last, score = number, retained

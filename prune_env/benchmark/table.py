@@ -20,7 +20,7 @@ def table_rows(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     budgets = [f"{100 * budget:g}%" for budget in board.scores.budgets]
     costs = [f"{cost} removed" for cost in board.records.costs]
     headers = ["policy", "kind", "area [95 %]", "unclipped", *budgets, "hypervolume", "collapsed", "trial cuts"]
-    headers += [*costs, "networks"]
+    headers += ["trial steps", *costs, "networks"]
     if agent:
         headers += ["agent's lead [95 %]", "agent better"]
     rows = []
@@ -30,6 +30,7 @@ def table_rows(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
         row.append(number(s.unclipped_area, "z.3f"))
         row += [number(value, "z.2f") for value in s.retained.value]
         row += [number(s.hypervolume, ".3f"), number(s.collapsed, ".0%"), number(s.trial_cuts)]
+        row.append(number(s.trial_steps, ".0f"))
         row += [number(float(s.sparsities[cost].mean()), ".0%") for cost in board.records.costs]
         row.append(f"{s.complete}" if s.complete == s.expected else f"{s.complete} of {s.expected}")
         if agent:
@@ -44,7 +45,7 @@ def table_csv(board: Leaderboard) -> str:
     text = io.StringIO()
     budgets = [f"{budget:g}" for budget in board.scores.budgets]
     intervals = ["area", *(f"retained_{budget}" for budget in budgets), "agent_lead"]
-    single = ["agent_better", "unclipped_area", "hypervolume", "collapsed", "trial_cuts"]
+    single = ["agent_better", "unclipped_area", "hypervolume", "collapsed", "trial_cuts", "trial_steps"]
     removed = [f"{sparsity_name(cost)}_{budget}" for cost in board.records.costs for budget in budgets]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -59,7 +60,7 @@ def table_csv(board: Leaderboard) -> str:
         numbers = [*s.area, *(v[b] for b in range(len(budgets)) for v in s.retained)]
         numbers += s.lead or [math.nan] * 3
         numbers += [math.nan if s.agent_better is None else s.agent_better]
-        numbers += [s.unclipped_area, s.hypervolume, s.collapsed, s.trial_cuts]
+        numbers += [s.unclipped_area, s.hypervolume, s.collapsed, s.trial_cuts, s.trial_steps]
         numbers += [value for cost in board.records.costs for value in s.sparsities[cost]]
         cells = [f"{float(n):.6g}" if math.isfinite(n) else "" for n in numbers]
         writer.writerow([csv_text(s.policy), s.kind, s.on_budget, *cells, s.complete, s.expected])

@@ -51,11 +51,13 @@ class Trial(NamedTuple):
         retained: Retained score on validation data.
         steps: Training steps after the cut.
         counts: Whether it is what the round could be: as many steps as a round trains, and within the budget.
+        round: Rounds that were over.
     """
 
     retained: float
     steps: int
     counts: bool
+    round: int
 
 
 class Episode:
@@ -161,6 +163,19 @@ class Episode:
         """Training steps in these trials."""
         return sum(trial.steps for trial in self.trials)
 
+    @property
+    def best_trials(self) -> list[tuple[int, float]]:
+        """Anytime curve of the latest round with trials: number of a trial, from 1, and its score, where one was best.
+
+        Trials that do not count are numbered, but never best.
+        """
+        latest = [trial for trial in self.trials if trial.round == self.trials[-1].round]
+        best: list[tuple[int, float]] = []
+        for number, trial in enumerate(latest, start=1):
+            if trial.counts and (not best or trial.retained > best[-1][1]):
+                best.append((number, trial.retained))
+        return best
+
     def cost_of(self, widths: np.ndarray, unit: str | None = None) -> np.ndarray:
         """Cost at widths int [B, G] or [G], as counted on the cut network, in the budget's unit or that of `unit`."""
         return self._costs[unit or self.config.budget_unit](widths)
@@ -250,7 +265,7 @@ class Episode:
             train_state.restore(memory)
             self.generator, self._batches = generator, batches
             fits = self.cost_target is None or float(self.cost_of(widths)) <= self.cost_target
-            self.trials.append(Trial(retained, steps, fits and steps == self.config.steps_per_round))
+            self.trials.append(Trial(retained, steps, fits and steps == self.config.steps_per_round, self.round))
 
     @isolated()
     def retained_untrained(self, keep: torch.Tensor) -> float:

@@ -33,3 +33,28 @@ def test_numbers_are_known_by_the_names_that_rewards_use(make_result):
 def test_the_cost_of_the_budget_must_be_on_record(make_result):
     with pytest.raises(ValueError, match="sparsities must name the cost 'latency'"):
         make_result(budget_unit="latency")
+
+
+@pytest.mark.parametrize(
+    "best",
+    [
+        [(0, 0.1)],  # trials are counted from 1
+        [(3, 0.1)],  # there are two
+        [(1, 0.1), (1, 0.2)],
+        [(1, 0.2), (2, 0.1)],
+        [(1, float("nan"))],
+        [(1,)],
+        [1, 2],
+        {"1": 0.1},
+        [(1, "much")],
+        7,
+    ],
+)
+def test_anytime_curves_ascend_within_the_trials(make_result, best):
+    with pytest.raises(ValueError, match="best_trials"):
+        make_result(trial_cuts=2, best_trials=best)
+
+
+def test_anytime_curves_are_kept_as_tuples(make_result):
+    assert make_result(trial_cuts=2, best_trials=[[1, 0.1], [2, 0.3]]).best_trials == ((1, 0.1), (2, 0.3))
+    assert make_result(trial_steps=60).numbers()["trial_steps"] == 60

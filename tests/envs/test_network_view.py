@@ -50,11 +50,16 @@ def test_trials_remember_their_steps_and_whether_they_count(make):
     retained = [view.evaluate(np.full(7, 0.3)), view.evaluate(np.full(7, 0.3), steps=1)]
     retained.append(view.evaluate_widths(view.widths))
     assert [tuple(trial) for trial in env.episode.trials] == [
-        (retained[0], 3, True),
-        (retained[1], 1, False),  # rougher than a round
-        (retained[2], 3, False),  # beyond the budget
+        (retained[0], 3, True, 0),
+        (retained[1], 1, False, 0),  # rougher than a round
+        (retained[2], 3, False, 0),  # beyond the budget
     ]
+    assert env.episode.best_trials == [(1, retained[0])]
     assert env.episode.trial_steps == 7 and view.trial_cuts == 3
+    env.step(np.full(7, 0.3))
+    assert env.episode.best_trials == [(1, retained[0])]
+    env.view.evaluate(np.full(7, 0.3), steps=1)
+    assert env.episode.best_trials == []  # of the second round
 
 
 @pytest.mark.parametrize("change", [-100, 1, 0.5])
