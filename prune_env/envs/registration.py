@@ -15,6 +15,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "PruneEnv/TDMPCPendulumPixels-v0": {"target": "tdmpc", "task": "pendulum", "obs": "pixels"},
     "PruneEnv/TDMPCCartpole-v0": {"target": "tdmpc", "task": "cartpole-swingup", "obs": "state"},
     "PruneEnv/TDMPCCartpolePixels-v0": {"target": "tdmpc", "task": "cartpole-swingup", "obs": "pixels"},
+    "PruneEnv/SB3-v0": {"target": "sb3"},
     "PruneEnv/Pruning-v0": {},
     "PruneEnv/Autoencoder-v1": {"target": "autoencoder", "data": "digits", "pool_kind": "drawn"},
     "PruneEnv/TDMPCPendulum-v1": {"target": "tdmpc", "task": "pendulum", "obs": "state", "pool_kind": "drawn"},

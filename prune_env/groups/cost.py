@@ -73,8 +73,10 @@ def idle_components(model: nn.Module, deploy: Trace, components: Sequence[str]) 
     Args:
         model: The model; it is left as it was.
         deploy: One sample's way through what is deployed.
-        components: Names of submodules.
+        components: Names of submodules. Other children of the model that hold parameters are judged alike.
     """
+    others = [name for name, child in model.named_children() if any(True for _ in child.parameters())]
+    components = tuple(dict.fromkeys((*components, *others)))
     modes = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad(), _StoragesRead() as read:
