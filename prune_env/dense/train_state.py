@@ -87,7 +87,8 @@ class TrainState:
         for module in (model, *(network for _, network in target.target_networks(model))):
             module.to(device)
         optimizers = target.optimizers(model)
-        surgeon = Surgeon(model, grouping, optimizers, target.target_networks(model))
+        following = [*optimizers, *target.other_optimizers(model)]
+        surgeon = Surgeon(model, grouping, following, target.target_networks(model))
         tracker = ImportanceTracker(surgeon, importance)
         l1 = CosineL1(surgeon, target.dense_training.steps_per_epoch, regularizer)
         # The regularisation comes first: importance is measured on the gradient of the total loss.

@@ -129,6 +129,10 @@ class Target:
         """The optimizers that train the model; by default one Adam over all parameters."""
         return [torch.optim.Adam(model.parameters(), lr=1e-3)]
 
+    def other_optimizers(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
+        """Optimizers that do not step here, but whose states follow every cut, such as those of a saved agent."""
+        return ()
+
     def training_step(
         self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], batch: Any, after_backward: BackwardHook
     ) -> Tensor:

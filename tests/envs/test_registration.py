@@ -23,6 +23,7 @@ STANDS_FOR = {
     "PruneEnv/TDMPCPendulumPixels-v0": {"task": "pendulum", "obs": "pixels"},
     "PruneEnv/TDMPCCartpole-v0": {"task": "cartpole-swingup", "obs": "state"},
     "PruneEnv/TDMPCCartpolePixels-v0": {"task": "cartpole-swingup", "obs": "pixels"},
+    "PruneEnv/SB3-v0": {},
     "PruneEnv/Pruning-v0": {},
     "PruneEnv/Autoencoder-v1": {"data": "digits"},
     "PruneEnv/TDMPCPendulum-v1": {"task": "pendulum", "obs": "state"},
@@ -32,6 +33,7 @@ STANDS_FOR = {
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_options_of_the_target_are_added_to_what_the_id_stands_for(env_id):
     mine = {"controller": "policy", "starts": 2} if "TDMPC" in env_id else {"hidden_layers": 2, **QUICK}
+    mine = {"episodes": 2, "batch_size": 32} if "SB3" in env_id else mine
     if env_id == "PruneEnv/TDMPCPendulum-v1":  # no network of this pool ships
         mine |= {"dense_steps": 1000, "eval_every": 1000}
     try:

@@ -154,12 +154,17 @@ class SB3Agent(Target):
         return _net(model).target_networks
 
     def optimizers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
-        """One of distillation, for all; and the agent's own, whose states follow."""
+        """Adam for all in distillation; the agent's own, at the rate with which it began, if it goes on learning."""
         net = _net(model)
-        if self.fine_tuning == "training":
-            for settings in (settings for optimizer in net.agent_optimizers for settings in optimizer.param_groups):
-                settings["lr"] = net.first_learning_rate
-        return [torch.optim.Adam(net.parameters(), lr=self.learning_rate), *net.agent_optimizers]
+        if self.fine_tuning == "distillation":
+            return [torch.optim.Adam(net.parameters(), lr=self.learning_rate)]
+        for settings in (settings for optimizer in net.agent_optimizers for settings in optimizer.param_groups):
+            settings["lr"] = net.first_learning_rate
+        return net.agent_optimizers
+
+    def other_optimizers(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
+        """The agent's own in distillation: they are saved with it."""
+        return _net(model).agent_optimizers if self.fine_tuning == "distillation" else ()
 
     def trace(self, model: nn.Module) -> list[Tensor]:
         """Actor and critics, and what ties networks that are cut alike."""
@@ -210,9 +215,10 @@ class SB3Agent(Target):
         """Gradients of the log-probability of sampled actions, see `likelihood_loss`."""
         net, states = _net(model), cast(States, batch)
         self.collect(net, states)
-        optimizers[0].zero_grad(set_to_none=True)
+        net.zero_grad(set_to_none=True)
         likelihood_loss(net, self._batch(states), states.generator, self._values_matter).backward()
-        after_backward(optimizers[0])
+        for optimizer in optimizers:
+            after_backward(optimizer)
 
     def training_step(
         self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], batch: Any, after_backward: BackwardHook
@@ -221,7 +227,7 @@ class SB3Agent(Target):
 
         Args:
             model: The agent's networks.
-            optimizers: Those of `optimizers`; the first one takes the steps of distillation.
+            optimizers: Those of `optimizers`.
             batch: The states.
             after_backward: Called with each optimizer that steps.
 
@@ -232,7 +238,7 @@ class SB3Agent(Target):
         if self.fine_tuning == "training":
             if states.own_training is None:
                 states.own_training = OwnTraining(self.source, self._training_env(), states.draw_seeds(1)[0])
-            return cast(OwnTraining, states.own_training).step(net, optimizers[1:], after_backward)
+            return cast(OwnTraining, states.own_training).step(net, optimizers, after_backward)
         self.collect(net, states)
         states.updates += 1
         x = self._batch(states)

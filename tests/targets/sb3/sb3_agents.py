@@ -90,14 +90,26 @@ def target(name, **options):
     return SB3Agent(agent(name), env_id, env_kwargs=env_kwargs, **{"episodes": 3, **options})
 
 
-def cut_state(made, share=0.5, seed=0):
-    """The train state of a target's network without a random share of its channels, and which are left."""
-    state = TrainState.fresh(made, torch.Generator().manual_seed(seed))
+@cache
+def _dense_state(name, critics):
+    state = TrainState.fresh(target(name, critics=critics), torch.Generator().manual_seed(0))
+    return state, state.snapshot()
+
+
+def cut_state(name, critics=False, share=0.5, seed=0):
+    """The train state of an agent's network without a random share of its channels; the same object for one name."""
+    state, dense = _dense_state(name, critics)
+    state.restore(dense)
+    cut(state, share, seed)
+    return state
+
+
+def cut(state, share=0.5, seed=0):
+    """Remove a random share of the channels, and never all of a group."""
     keep = torch.rand(len(state.surgeon.present), generator=torch.Generator().manual_seed(seed)) > share
-    for g in range(len(state.surgeon.grouping)):  # never none
+    for g in range(len(state.surgeon.grouping)):
         keep[(state.surgeon.group_of == g).nonzero()[0]] = True
     state.cut(keep)
-    return state
 
 
 def observations(made, count=6):

@@ -5,18 +5,19 @@ import io
 import numpy as np
 import pytest
 import torch
-from sb3_agents import AGENTS, agent, algorithm_class, cut_state, make, observations, target
+from sb3_agents import AGENTS, agent, algorithm_class, cut, cut_state, make, observations, target
 
+from prune_env.dense.train_state import TrainState
 from prune_env.targets import SB3Agent
 from prune_env.targets.sb3.saving import agent_of, zip_of
 
-CASES = [(name, False) for name in AGENTS] + [(name, True) for name in ("ppo", "sac", "tqc", "td3-cnn-shared")]
+WITH_CRITICS = ("ppo", "sac-gsde", "ddpg", "tqc", "td3-cnn-shared")
 
 
-@pytest.mark.parametrize(("name", "critics"), CASES)
-def test_sb3_loads_what_is_written_acts_alike_and_goes_on_learning(name, critics, tmp_path):
-    made = target(name, critics=critics)
-    state = cut_state(made)
+@pytest.mark.parametrize("name", AGENTS)
+def test_sb3_loads_what_is_written_acts_alike_and_goes_on_learning(name, tmp_path):
+    state = cut_state(name, name in WITH_CRITICS)
+    made = state.target
     path = tmp_path / "agent.zip"
     path.write_bytes(zip_of(made.source, state.model))
     loaded = algorithm_class(name).load(path, env=make(name), device="cpu")
@@ -27,15 +28,15 @@ def test_sb3_loads_what_is_written_acts_alike_and_goes_on_learning(name, critics
     dense = agent(name).policy.state_dict()
     assert sum(t.numel() for t in before.values()) < sum(t.numel() for t in dense.values())
     steps = loaded.num_timesteps
-    loaded.learn(64, reset_num_timesteps=False)
-    assert loaded.num_timesteps == steps + 64 and steps == agent(name).num_timesteps
+    loaded.learn(32, reset_num_timesteps=False)
+    assert loaded.num_timesteps >= steps + 32 and steps == agent(name).num_timesteps
     assert any(not torch.equal(before[key], tensor) for key, tensor in loaded.policy.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["sac", "dqn", "td3-cnn-shared"])
+@pytest.mark.parametrize("name", ["tqc", "dqn", "td3-cnn-shared"])
 def test_target_networks_and_optimizers_lose_the_same_channels(name):
-    made = target(name, critics=True)
-    state = cut_state(made)
+    state = cut_state(name, name in WITH_CRITICS)
+    made = state.target
     pruned = agent_of(made.source, state.model)
     ours, dense = pruned.policy.state_dict(), agent(name).policy.state_dict()
     online = "q_net" if name == "dqn" else "critic"
@@ -51,16 +52,20 @@ def test_target_networks_and_optimizers_lose_the_same_channels(name):
     parameters = list((pruned.policy.q_net if name == "dqn" else pruned.critic).parameters())
     dense_parameters = list((agent(name).policy.q_net if name == "dqn" else agent(name).critic).parameters())
     for one, other in zip(parameters, dense_parameters, strict=True):
+        if other not in theirs.state:
+            assert one not in optimizer.state
+            continue
         assert optimizer.state[one]["exp_avg"].shape == one.shape
         if one.shape == other.shape:
             assert torch.equal(optimizer.state[one]["exp_avg"], theirs.state[other]["exp_avg"])
 
 
 def test_an_agent_can_be_pruned_again():
-    made = target("ppo-cnn")
-    once = agent_of(made.source, cut_state(made).model)
-    again = SB3Agent(once, made.env_id, episodes=3)
-    twice = agent_of(again.source, cut_state(again, seed=1).model)
+    state = cut_state("ppo-cnn")
+    once = agent_of(state.target.source, state.model)
+    again = TrainState.fresh(SB3Agent(once, state.target.env_id, episodes=3), torch.Generator().manual_seed(0))
+    cut(again, seed=1)
+    twice = agent_of(again.target.source, again.model)
     channels = [model.policy_kwargs["features_extractor_kwargs"]["channels"] for model in (once, twice)]
     assert all(second < first for first, second in zip(*channels, strict=True))
 
