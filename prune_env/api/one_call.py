@@ -26,6 +26,7 @@ from prune_env.groups.tracing.replica import copied
 from prune_env.importance import MEASURES
 from prune_env.isolation import isolated
 from prune_env.targets import ModuleTarget, Target
+from prune_env.targets.module import NO_LOSS
 from prune_env.validation import Range, check_value
 
 BEST = ("uniform", "l2", "gradient", "fisher", "combined", "global-fisher", "global-fisher-rel", "global-l2-rel")
@@ -88,7 +89,7 @@ def prune(
         budget: Sparsity to end at, in (0, 1).
         keep: Instead of a budget, the share of the score to keep: the largest sparsity whose retained score on
             validation data is at least this is found by bisection, to 2 % of the `budget_unit`.
-        budget_unit: What is counted: "parameters", "macs", or another cost by its name.
+        budget_unit: What is counted: "parameters", "macs", "latency" on this machine, or another cost by its name.
         policy: A policy by name, the path of a saved one, or "best": try `BEST` and take the best on validation data.
         rounds: Rounds of cutting and fine-tuning.
         steps: Training steps after each cut; by default 100, or 0 without a loss.
@@ -199,16 +200,7 @@ def _has_loss(target: Target) -> bool:
 
 
 def _check_without_loss(fields: dict[str, Any]) -> None:
-    """What needs gradients or activations is refused; the observation has no columns that do."""
-    from prune_env.importance import CRITERIA
-    from prune_env.importance.criteria import Activation
-    from prune_env.open_sets import find
-    from prune_env.targets.module import NO_LOSS
-
-    name = fields["criterion"]
-    criterion = find("criterion", name, CRITERIA)
-    if criterion.measures or isinstance(criterion, Activation):
-        raise ValueError(f"criterion {name!r}: {NO_LOSS}")
+    """No fine-tuning, and an observation without importance; criteria that need a loss say so when they are used."""
     if fields["steps_per_round"]:
         raise ValueError(f"steps={fields['steps_per_round']}: {NO_LOSS}")
     fields["observation"] = tuple(column for column in FORMS["full"] if column not in MEASURES)

@@ -12,7 +12,7 @@ import tyro
 from rich.table import Table
 
 from prune_env.cli.shared import add_row, console, new_table
-from prune_env.envs import COSTS, ENVIRONMENTS, OBJECTIVES, SCHEDULES
+from prune_env.envs import COSTS, ENVIRONMENTS, MEASURED_COSTS, OBJECTIVES, SCHEDULES
 from prune_env.importance import CRITERIA, MEASURES
 from prune_env.importance.criteria import Tracked
 from prune_env.open_sets import find
@@ -61,7 +61,7 @@ SETS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "criteria": lambda: CRITERIA,
     "repairs": lambda: REPAIRS,
     "schedules": lambda: SCHEDULES,
-    "costs": lambda: COSTS,
+    "costs": lambda: COSTS | MEASURED_COSTS,
     "objectives": lambda: OBJECTIVES,
     "allocations": _allocations,
     "engines": lambda: ENGINES,

@@ -1,7 +1,7 @@
 """The decision problem: observation, action, reward, and the environment itself."""
 
 from prune_env.envs.config import EPISODE_FIELDS, PruningConfig
-from prune_env.envs.costs import COSTS, register_cost
+from prune_env.envs.costs import COSTS, MEASURED_COSTS, register_cost
 from prune_env.envs.episode import COLLAPSED, Episode
 from prune_env.envs.log_ratio import LogRatioAction
 from prune_env.envs.network_view import NetworkView
@@ -18,6 +18,7 @@ __all__ = [
     "ENVIRONMENTS",
     "EPISODE_FIELDS",
     "FORMS",
+    "MEASURED_COSTS",
     "OBJECTIVES",
     "SCHEDULES",
     "Column",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from prune_env.dense import HELD_OUT_SEEDS, Network, PoolKind
-from prune_env.envs.costs import COSTS
+from prune_env.envs.costs import COSTS, MEASURED_COSTS, CostFunction, sparsity_name
 from prune_env.envs.objectives import OBJECTIVES, check_potential, make_objective, untouched_terms
 from prune_env.envs.observation import BAYES_COLUMNS, Column, columns_of
 from prune_env.envs.schedules import SCHEDULES
@@ -35,7 +36,7 @@ class PruningConfig:
         max_ratio: Upper bound of the action, in (0, 1).
         budget: Sparsity to end at, in (0, 1): a number, a pair (low, high) to draw from uniformly at each reset, a
             longer sequence to choose from, or None to leave the depth to the agent.
-        budget_unit: What the budget counts, a name of `COSTS`: "parameters" or "macs".
+        budget_unit: What the budget counts, a name of `COSTS` or `MEASURED_COSTS`: "parameters", "macs" or "latency".
         objective: Name of the objective; by default "budget" with a budget and "area" without.
         objective_options: Its options, e.g. the weights of "weighted".
         observation: "full", "importance", or a tuple of names of columns, measures, criteria and of these two.
@@ -141,7 +142,7 @@ class PruningConfig:
         budgets_of(self.budget)
         if self.objective == "budget" and self.budget is None:
             raise ValueError("objective 'budget' needs a budget, e.g. budget=0.7")
-        untouched = untouched_terms(COSTS, self.budget_unit)
+        untouched = untouched_terms(self.costs, self.budget_unit)
         potential = make_objective(self.objective_name, self.objective_options)
         check_potential(potential(untouched), self.objective_name, untouched)
         _ = self.columns
@@ -175,6 +176,13 @@ class PruningConfig:
             ) from error
 
     @property
+    def costs(self) -> dict[str, Callable[[Network], CostFunction]]:
+        """Costs that are known in an episode: all that are counted, and the measured ones that are asked for."""
+        asked = {self.budget_unit, *(self.objective_options or {})}
+        measured = {n: cost for n, cost in MEASURED_COSTS.items() if asked & {n, sparsity_name(n)}}
+        return COSTS | measured
+
+    @property
     def objective_name(self) -> str:
         """The objective, or the default one that goes with the budget."""
         return self.objective or ("area" if self.budget is None else "budget")
@@ -195,7 +203,7 @@ _MOST = 2**31
 _DEFAULT_BY_NONE = ("objective", "repair")
 _NAMES: dict[str, Mapping[str, Any]] = {
     "schedule": SCHEDULES,
-    "budget_unit": COSTS,
+    "budget_unit": ChainMap(COSTS, MEASURED_COSTS),
     "objective": OBJECTIVES,
     "criterion": CRITERIA,
     "repair": REPAIRS,

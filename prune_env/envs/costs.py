@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from prune_env.dense import Network
+from prune_env.export.latency_table import latency_table
 from prune_env.open_sets import add
 
 CostFunction = Callable[[np.ndarray], Any]
@@ -29,7 +30,19 @@ def macs(network: Network) -> CostFunction:
     return lambda widths: network.cost(widths).macs
 
 
+def latency(network: Network) -> CostFunction:
+    """Latency of what is deployed, one sample on one thread of this machine [us], by a table measured once.
+
+    It is rounded to a nanosecond.
+    """
+    table = latency_table(network)
+    return lambda widths: np.round(1e6 * table.predict(network.cost, widths), 3)
+
+
 COSTS: dict[str, Callable[[Network], CostFunction]] = {"parameters": parameters, "macs": macs}
+"""Name -> cost of any network; all of them are known in every episode."""
+MEASURED_COSTS: dict[str, Callable[[Network], CostFunction]] = {"latency": latency}
+"""Name -> cost that takes time to measure; it is known in episodes whose budget or objective asks for it."""
 
 
 def register_cost(name: str, cost: Callable[[Network], CostFunction]) -> None:

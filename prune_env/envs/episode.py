@@ -19,7 +19,6 @@ from prune_env.dense import Network
 from prune_env.envs.action import choose_channels, least_widths, project, widths_after
 from prune_env.envs.batches import Batches
 from prune_env.envs.config import PruningConfig
-from prune_env.envs.costs import COSTS
 from prune_env.envs.objectives import Terms
 from prune_env.envs.schedules import SCHEDULES
 from prune_env.importance import CRITERIA, ImportanceTracker
@@ -95,7 +94,7 @@ class Episode:
         self._schedule = SCHEDULES[config.schedule]
         self._criterion = configured("criterion", config.criterion, CRITERIA)
         self._repair = configured("repair", config.repair or network.train_state.target.repair, REPAIRS)
-        self._costs = {name: make(network) for name, make in COSTS.items()}
+        self._costs = {name: make(network) for name, make in config.costs.items()}
         self._dense_costs = {name: float(cost(network.grouping.widths)) for name, cost in self._costs.items()}
         self._weights = _group_weights(network, config.component_weights or {})
         if budget is not None:

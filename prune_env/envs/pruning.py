@@ -24,7 +24,6 @@ from prune_env.envs.config import (
     draw_budget,
     make_config,
 )
-from prune_env.envs.costs import COSTS
 from prune_env.envs.episode import Episode, Seconds
 from prune_env.envs.network_view import NetworkView
 from prune_env.envs.objectives import check_potential, make_objective, untouched_terms
@@ -153,7 +152,7 @@ class PruningEnv(gym.Env, EzPickle):
         self.action_space = Box(0.0, self.max_ratio, (groups,), dtype=np.float32)
         self.observation_space = observation_space(self.columns, groups)
         self._potential = make_objective(self.config.objective_name, self.config.objective_options)
-        potential = self._potential(untouched_terms(COSTS, self.config.budget_unit))
+        potential = self._potential(untouched_terms(self.config.costs, self.config.budget_unit))
         if isinstance(potential, np.ndarray):  # as multi-objective libraries expect
             self.reward_space = Box(-np.inf, np.inf, potential.shape)
             self.reward_dim = len(potential)

@@ -145,6 +145,15 @@ class CostModel:
             macs = macs + (widths @ slope.T + constant).prod(axis=-1)
         return Cost(parameters=numel.sum(axis=-1).astype(np.int64), macs=macs.astype(np.int64))
 
+    def macs_by_layer(self, widths: np.ndarray) -> np.ndarray:
+        """Multiply-accumulates of every layer that is counted, at widths [..., G], float64 [..., L]."""
+        widths = np.asarray(widths, dtype=np.float64)
+        sizes = widths @ self._slope + self._constant
+        used = self._uses > 0
+        numel = sizes.reshape(*widths.shape[:-1], *self._shape).prod(axis=-1)
+        varying = [(widths @ slope.T + constant).prod(axis=-1)[..., None] for constant, slope in self._varying]
+        return np.concatenate([numel[..., used] * self._uses[used], *varying], axis=-1)
+
 
 Factors = list[np.ndarray]
 Size = tuple[float, np.ndarray]

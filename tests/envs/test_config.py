@@ -28,7 +28,7 @@ from prune_env.envs.config import FIELDS
         ({"split": "test"}, "'train' or 'held_out'"),
         ({"schedule": "sudden"}, "geometric, linear, cubic, one-shot"),
         ({"learning_rate_factor": -1.0}, "learning_rate_factor"),
-        ({"objective": "weighted", "objective_options": {"latency": 1.0}}, "reward term 'latency'"),
+        ({"objective": "weighted", "objective_options": {"joules": 1.0}}, "reward term 'joules'"),
         ({"component_weights": {"encoder": 0}}, "component_weights"),
         ({"protect": "encoder"}, "protect must be a sequence"),
         ({"rounds": 0}, "rounds"),
