@@ -10,9 +10,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
-from prune_env import __version__, cli
+from prune_env import __version__, cli, load_pruned, make_target
 from prune_env.agents.saved import read_description
 from prune_env.agents.train import ENV_OPTIONS as TRAIN_OPTIONS
 from prune_env.agents.train import train_agent
@@ -28,6 +29,8 @@ cli_bench, cli_train = (import_module(f"prune_env.cli.{name}") for name in ("ben
 ENV_OPTIONS = import_module("prune_env.benchmark.compare").ENV_OPTIONS
 COMMANDS = (
     "list",
+    "prune",
+    "latency",
     "groups",
     "sensitivity",
     "pretrain",
@@ -534,3 +537,46 @@ def test_sensitivity_leaves_a_table_and_a_plot(run, tmp_path):
     assert written == [f"sensitivity.{end}" for end in ("csv", "md", "png", "svg")]
     status, _, error = run("sensitivity", "autoencodr")
     assert status == 2 and "autoencoder" in error
+
+
+OWN = """
+import torch
+from torch import nn
+import prune_env
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 16), nn.Linear(16, 2)
+
+    def forward(self, x):
+        return self.head(self.body(x).relu())
+
+def target():
+    torch.manual_seed(0)
+    return prune_env.ModuleTarget(Net(), example=torch.zeros(1, 4), score=lambda model: 1.0, floor=0.0)
+
+nothing = 3
+"""
+
+
+def test_prune_leaves_a_network_to_load_and_a_page(run, tmp_path):
+    arguments = ("--budget", "0.5", "--policy", "uniform", "--steps", "2", "-s", "dense_steps=60", "width=8")
+    status, printed, _ = run("prune", "simple", *arguments, "--out", "small")
+    assert status == 0 and "of the parameters removed by uniform" in printed and "load_pruned('small'" in printed
+    model = make_target("simple", dense_steps=60, width=8).build(torch.Generator().manual_seed(0))
+    before = sum(p.numel() for p in model.parameters())
+    assert sum(p.numel() for p in load_pruned("small", model=model).parameters()) <= 0.5 * before
+    assert "<h1>" in (tmp_path / "small" / "index.html").read_text()
+
+
+def test_prune_and_latency_take_ones_own_network_from_a_file(run, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    status, printed, _ = run("prune", "mine.py:target", "--budget", "0.4", "--out", "mine", "--onnx")
+    assert status == 0 and "body" in printed and (tmp_path / "mine" / "model.onnx").is_file()
+    status, printed, _ = run("latency", "mine.py:target", "--out", "times.csv")
+    assert status == 0 and "dense, measured" in flat(printed)
+    assert (tmp_path / "times.csv").read_text().startswith("body,measured_us,predicted_us\n16,")
+    for subject, said in (("mine.py:nothing", "got 3"), ("other.py:x", "no file 'other.py'"), ("no", "unknown target")):
+        status, _, wrong = run("prune", subject, "--budget", "0.4")
+        assert status == 2 and said in wrong

@@ -96,7 +96,8 @@ class Report:
         latency: Measured times.
         scores: Scores by split: "validation", and "test" where that differs.
         trials: All networks that were tried, in their order.
-        seconds: Where the time went [s]: "total", "training", "scoring", and "ours", which is the rest.
+        seconds: Where the time went [s]: "total", of which "importance" is measured, "training" after cuts and
+            "scoring" run the task itself, and "ours" is the rest; for a target by its name from its dense network on.
         notes: What the reader should know, in sentences.
     """
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from prune_env.api.page import write_page
 from prune_env.api.report import Report
 from prune_env.export import save_pruned
 from prune_env.export.latency import BATCHES, Call, Latency, compare_calls, compare_torch
@@ -44,6 +45,14 @@ class Pruned:
             OSError: If it cannot be written.
         """
         return save_pruned(self.model, folder, self.report.asdict())
+
+    def write_page(self, folder: str | Path) -> Path:
+        """Write the report as an HTML page, `index.html`, and return its path.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        return write_page(self.report, folder)
 
     def export_onnx(
         self,

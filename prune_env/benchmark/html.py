@@ -18,7 +18,7 @@ from prune_env.benchmark.result import Failure
 from prune_env.benchmark.table import number, table_rows
 from prune_env.markup import html_lines, html_text
 
-_CSS = """
+CSS = """
 :root { color-scheme: light dark; --ink: #1d2329; --soft: #5b6670; --line: #dfe3e7; --paper: #fff; --mark: #fdf1e7; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e4e7ea; --soft: #9aa5af; --line: #363d44; --paper: #16191c; --mark: #33261b; } }
@@ -72,7 +72,7 @@ def page(board: Leaderboard, pictures: Sequence[Picture], trainings: Trainings, 
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Pruning benchmark</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_CSS}</style></head>\n<body>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head>\n<body>\n'
         + "\n".join(parts)
         + "\n</body></html>\n"
     )

@@ -19,6 +19,7 @@ from prune_env.cli.demo import demo
 from prune_env.cli.groups import compare_groups, groups
 from prune_env.cli.listing import list_names
 from prune_env.cli.pretrain import pretrain
+from prune_env.cli.prune import latency, prune
 from prune_env.cli.reproduce import reproduce
 from prune_env.cli.sensitivity import sensitivity
 from prune_env.cli.shared import CommandFailedError
@@ -26,12 +27,15 @@ from prune_env.cli.train import train
 from prune_env.cli.tune import tune
 from prune_env.cli.video import video
 from prune_env.dense import DenseTrainingError
+from prune_env.export.onnx import OnnxError
 from prune_env.markup import terminal_text
 from prune_env.parallel import WorkerLostError
 from prune_env.targets import DataError
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_names,
+    "prune": prune,
+    "latency": latency,
     "groups": groups,
     "compare-groups": compare_groups,
     "sensitivity": sensitivity,
@@ -59,6 +63,7 @@ _USER_ERRORS = (
     OSError,
     ImportError,
     NotImplementedError,
+    OnnxError,
     gym.error.Error,
 )
 _ISSUES = "https://github.com/prune-env/prune_env/issues"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -36,6 +37,7 @@ class Network:
 
     Attributes:
         train_state: The network with its optimizers, groups and importance.
+        seconds: Time that it was trained, or its importance measured, in this process by `of` [s].
         label: What it is called in records, e.g. "latent_dim=6, seed=10003".
         stratum: Its kind without the seed, e.g. "latent_dim=6".
         idle: Components that a deployment does not run; they cost nothing.
@@ -44,6 +46,7 @@ class Network:
 
     def __init__(self, train_state: TrainState, label: str, stratum: str):
         self.train_state, self.label, self.stratum = train_state, label, stratum
+        self.seconds = 0.0
         target = train_state.target
         self.idle = idle_components(train_state.model, target.deploy, target.components)
         self.cost = CostModel(train_state.model, train_state.surgeon.grouping, target.deploy, self.idle)
@@ -95,8 +98,12 @@ class Network:
         with own_random_state(seed):
             generator = torch.Generator().manual_seed(seed)
             train_state = TrainState.fresh(target, generator, protect, importance, regularizer, device)
+            begun = time.perf_counter()
             train_dense(train_state, generator)
-            return cls(train_state, name, name)
+            seconds = time.perf_counter() - begun
+            network = cls(train_state, name, name)
+            network.seconds = seconds
+            return network
 
     @property
     def grouping(self) -> Grouping:
