@@ -24,6 +24,7 @@ def reproduce(
     methods: tuple[str, ...] = (),
     sparsities: tuple[float, ...] = (),
     encoder: tuple[str, ...] = (),
+    rewrite: bool = False,
 ) -> None:
     """Reproduce tables, figures and claims of the papers; run the same command again to go on after a kill.
 
@@ -42,12 +43,20 @@ def reproduce(
         methods: Only these pruning policies.
         sparsities: Only these, e.g. 0.2 0.4.
         encoder: Only these treatments of the encoder: "as any other", "weighted up" or "protected".
+        rewrite: Write pages, figures and claims again from the data.csv in OUT by the present code; nothing is run.
     """
     out = out_folder(out)
     check_at_least(0, seeds=seeds, fine_tune=fine_tune)
     check_at_least(1, episodes=episodes)
     workers = processes(jobs)
-    if controller == "paper":
+    if rewrite:
+        if quick or seeds or controller == "paper":
+            raise ValueError("--rewrite keeps the setting of the results in --out; give it names and --out only")
+
+        from prune_env.studies import rewrite as write_again
+
+        claims = write_again(names, out)
+    elif controller == "paper":
         if tuple(names) != ("sparsity-reward",) or quick:
             raise ValueError("--controller paper goes with the study sparsity-reward alone, and not with --quick")
 

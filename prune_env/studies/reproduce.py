@@ -11,7 +11,7 @@ from prune_env.storage import expanded
 from prune_env.studies import catalogue
 from prune_env.studies.component_aware import paper_run
 from prune_env.studies.core.job_store import Done, run_jobs
-from prune_env.studies.core.page import is_of_full_setting, write_index, write_study
+from prune_env.studies.core.page import CLAIMS, is_of_full_setting, rewrite_study, write_index, write_study
 from prune_env.studies.core.study import Claim
 
 
@@ -72,6 +72,37 @@ def reproduce(
             f"{len(failures)} jobs failed, so {', '.join(missing)} could not be written ({listed})"
         )
     return {study.name: claims[study.name] for study in studies}
+
+
+def rewrite(names: Sequence[str], out: Path = Path("runs/papers")) -> dict[str, list[Claim]]:
+    """Write pages, figures and claims again from the data.csv in `out`/NAME by the present code; no job is run.
+
+    Args:
+        names: Names of studies, or "all": those that are in `out`, that of the paper-size controller included.
+        out: Folder of all studies.
+
+    Returns:
+        The claims of every study, by its name.
+
+    Raises:
+        ValueError: If a name is unknown, or its results, or those that its statistics are made from, are not in `out`.
+        DamagedFileError: If a claims.json is damaged.
+    """
+    out = expanded(out)
+    claims: dict[str, list[Claim]] = {}
+    for study in catalogue.select(list(names)):
+        if "all" in names and not (out / study.name / CLAIMS).is_file():
+            continue
+        try:
+            claims[study.name] = rewrite_study(study, out)
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"{study.name} cannot be written again: there is no {error.filename}; reproduce it first"
+            ) from error
+    if "all" in names and (rows := paper_run.read_rows(out / paper_run.NAME / "data.csv")):
+        claims[paper_run.NAME] = paper_run.write_page(rows, out / paper_run.NAME)
+    write_index([*catalogue.STUDIES, paper_run.NAME], out)
+    return claims
 
 
 def _command(name: str, quick: bool, seeds: Sequence[int] | None) -> str:

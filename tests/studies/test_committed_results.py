@@ -11,7 +11,7 @@ from prune_env.parallel import one_thread
 from prune_env.provenance import made_with
 from prune_env.studies.component_aware.job import PLAIN, sparsity_sweep
 from prune_env.studies.core.harness import DIGITS, PENDULUM
-from prune_env.studies.core.page import to_csv
+from prune_env.studies.core.rows import to_csv
 from prune_env.studies.damage.job import damage
 from prune_env.studies.importance_shift.networks import controllers
 from prune_env.studies.importance_shift.trajectory import trajectory

@@ -9,9 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from prune_env.dense import DenseTrainingError
+from prune_env.markup import markdown_table
 from prune_env.studies import Claim, Job, Study, catalogue, reproduce
 from prune_env.studies.core.job_store import read_done, rows_path, run_jobs
-from prune_env.studies.core.page import markdown_table, to_csv
+from prune_env.studies.core.rows import to_csv
 
 
 def squares(seed, log):

@@ -25,7 +25,7 @@ from prune_env.studies.component_aware.paper_plan import (
 )
 from prune_env.studies.component_aware.paper_run import read_rows, reproduce_paper_controller, write_page
 from prune_env.studies.core.job_store import Done
-from prune_env.studies.core.page import to_csv
+from prune_env.studies.core.rows import to_csv
 
 STARTS = np.linspace(-4, 4, 20)
 

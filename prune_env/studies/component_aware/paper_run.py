@@ -15,7 +15,8 @@ from prune_env.studies.component_aware import paper_page as page
 from prune_env.studies.component_aware.paper_claims import claims
 from prune_env.studies.component_aware.paper_plan import Amount, missing, points
 from prune_env.studies.core.job_store import run_jobs
-from prune_env.studies.core.page import claims_table, to_csv, write_index
+from prune_env.studies.core.page import claims_table, write_index
+from prune_env.studies.core.rows import to_csv
 from prune_env.studies.core.study import Claim, Row, Rows
 
 NAME = "sparsity-reward-paper"
@@ -82,8 +83,16 @@ def write_page(rows: Rows, folder: Path) -> list[Claim]:
     """Write figure, claims.json and page.md from the rows; returns the claims."""
     found = claims(rows)
     save_figure(styled(page.draw)(rows), folder / "figure")
-    made = sorted({(str(row["torch"]), str(row["code"])) for row in rows})
-    made_by = [f"- {sum(row['code'] == code for row in rows)} rows: torch {torch}, code {code}" for torch, code in made]
+    write_atomically(folder / "page.md", page_text(rows, found).encode())
+    write_atomically(folder / "claims.json", claims_text(rows, found).encode())
+    return found
+
+
+def page_text(rows: Rows, found: list[Claim]) -> str:
+    """page.md."""
+    made_by = [
+        f"- {sum(row['code'] == code for row in rows)} rows: torch {torch}, code {code}" for torch, code in _made(rows)
+    ]
     parts = [
         f"# {page.TITLE}",
         page.SETTING,
@@ -96,13 +105,21 @@ def write_page(rows: Rows, folder: Path) -> list[Claim]:
         "## How this was made",
         f"- Command: `{COMMAND}`; `--help` lists the options that say how much\n" + "\n".join(made_by),
     ]
-    write_atomically(folder / "page.md", ("\n\n".join(parts) + "\n").encode())
+    return "\n\n".join(parts) + "\n"
+
+
+def claims_text(rows: Rows, found: list[Claim]) -> str:
+    """claims.json."""
     said = {
         "title": page.TITLE,
         "command": COMMAND,
         "quick": False,
-        "made_with": [{"torch": torch, "code": code} for torch, code in made],
+        "made_with": [{"torch": torch, "code": code} for torch, code in _made(rows)],
         "claims": [vars(claim) for claim in found],
     }
-    write_atomically(folder / "claims.json", json.dumps(sealed(said), indent=1).encode())
-    return found
+    return json.dumps(sealed(said), indent=1)
+
+
+def _made(rows: Rows) -> list[tuple[str, str]]:
+    """Versions of torch and of the code that made the rows."""
+    return sorted({(str(row["torch"]), str(row["code"])) for row in rows})

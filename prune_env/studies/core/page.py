@@ -1,22 +1,65 @@
-"""The files of a study: data.csv, the figure, claims.json, and a page with the paper's statements and measurements."""
+"""The files of a study: data.csv, the figure, claims.json, and a page with the paper's statements and measurements.
+
+Everything but data.csv is made from data.csv and from what made it, which claims.json records. So pages can be written
+again by later code without repeating a job.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from prune_env.benchmark.plot_style import save_figure, styled
 from prune_env.markup import markdown_table
 from prune_env.storage import read_sealed, sealed, write_atomically
 from prune_env.studies.core.job_store import Done
-from prune_env.studies.core.study import Claim, Job, Rows, Study, Value
+from prune_env.studies.core.rows import read_csv, to_csv
+from prune_env.studies.core.study import Claim, Job, Rows, Study
 
-_CLAIMS = "claims.json"
+DATA, CLAIMS = "data.csv", "claims.json"
 _REMEDY = "delete it, and reproduce this study again, which repeats no job"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made the rows of a data.csv.
+
+    Attributes:
+        command: The command line.
+        quick: Whether the setting was the quick one.
+        seeds: Of the networks.
+        made_with: Versions, processor and code; more than one entry if not all rows were made in one go.
+        jobs: "key", "function" and "arguments" of every job, as the version that ran it names them.
+    """
+
+    command: str
+    quick: bool
+    seeds: tuple[int, ...]
+    made_with: tuple[Mapping[str, str], ...]
+    jobs: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def of_jobs(
+        cls, jobs: Sequence[Job], done: Mapping[str, Done], command: str, quick: bool, seeds: Sequence[int]
+    ) -> Provenance:
+        """That of finished jobs."""
+        made = dict.fromkeys(tuple(done[job.key].made_with.items()) for job in jobs)
+        listed = [{"key": job.key, "function": job.function.__name__, "arguments": dict(job.arguments)} for job in jobs]
+        return cls(command, quick, tuple(seeds), tuple(dict(pairs) for pairs in made), tuple(listed))
+
+    @classmethod
+    def recorded(cls, folder: Path) -> Provenance:
+        """That of the results in a folder.
+
+        Raises:
+            DamagedFileError: If claims.json is damaged.
+            OSError: If there is none.
+        """
+        said = read_sealed(folder / CLAIMS, _REMEDY)
+        return cls(said["command"], said["quick"], tuple(said["seeds"]), tuple(said["made_with"]), tuple(said["jobs"]))
 
 
 def write_study(
@@ -30,48 +73,80 @@ def write_study(
 ) -> list[Claim]:
     """Write data.csv, figure.png, figure.svg, claims.json and page.md of a study into `folder`; returns its claims."""
     rows = [row for job in jobs for row in done[job.key].rows]
-    data = study.data(rows, quick)
-    write_atomically(folder / "data.csv", to_csv(data).encode())
-    parts = [f"# {study.title}", study.setting(quick)]
-    figure = styled(study.draw)(data, quick)
+    write_atomically(folder / DATA, to_csv(study.data(rows, quick)).encode())
+    return write_page(study, folder, Provenance.of_jobs(jobs, done, command, quick, seeds))
+
+
+def rewrite_study(study: Study, out: Path) -> list[Claim]:
+    """Write everything in `out`/NAME but the rows again by the present code; returns the claims.
+
+    The statistics of a study that has `data_from` are made again too, from the data.csv of those studies in `out`.
+
+    Raises:
+        DamagedFileError: If a claims.json is damaged.
+        OSError: If the results, or those of a study in `data_from`, are not in `out`.
+    """
+    folder = out / study.name
+    made = Provenance.recorded(folder)
+    if study.data_from:
+        rows = [row for name in study.data_from for row in read_csv(out / name / DATA)]
+        write_atomically(folder / DATA, to_csv(study.data(rows, made.quick)).encode())
+    return write_page(study, folder, made)
+
+
+def write_page(study: Study, folder: Path, made: Provenance) -> list[Claim]:
+    """Write the figure, claims.json and page.md from the data.csv in `folder`; returns the claims."""
+    data = read_csv(folder / DATA)
+    figure = styled(study.draw)(data, made.quick)
     if figure is not None:
         save_figure(figure, folder / "figure")
+    claims = study.claims(data, made.quick)
+    write_atomically(folder / "page.md", page_text(study, data, claims, made, figure is not None).encode())
+    write_atomically(folder / CLAIMS, claims_text(study.title, claims, made).encode())
+    return claims
+
+
+def page_text(study: Study, data: Rows, claims: Sequence[Claim], made: Provenance, has_figure: bool) -> str:
+    """page.md."""
+    parts = [f"# {study.title}", study.setting(made.quick)]
+    if has_figure:
         parts.append(f"![{study.title}](figure.png)")
-    claims = study.claims(data, quick)
     if claims:
         parts += ["## The paper's statements", claims_table(claims)]
-    if table := study.table(data, quick):
+    if table := study.table(data, made.quick):
         parts += ["## Numbers", table]
-    parts += ["## How this was made", _provenance(jobs, done, seeds, command)]
-    write_atomically(folder / "page.md", ("\n\n".join(parts) + "\n").encode())
-    said = {
-        "title": study.title,
-        "command": command,
-        "quick": quick,
-        "made_with": _made_with(jobs, done),
-        "claims": [asdict(claim) for claim in claims],
-    }
-    write_atomically(folder / _CLAIMS, json.dumps(sealed(said), indent=1).encode())
-    return claims
+    parts += ["## How this was made", _provenance(made)]
+    return "\n\n".join(parts) + "\n"
+
+
+def claims_text(title: str, claims: Sequence[Claim], made: Provenance) -> str:
+    """claims.json."""
+    said = {"title": title, **asdict(made), "claims": [asdict(claim) for claim in claims]}
+    return json.dumps(sealed(said), indent=1)
 
 
 def is_of_full_setting(folder: Path) -> bool:
     """Whether a folder holds results of the full setting."""
-    path = folder / _CLAIMS
+    path = folder / CLAIMS
     return path.is_file() and not read_sealed(path, _REMEDY)["quick"]
 
 
 def write_index(names: Iterable[str], out: Path) -> None:
     """Write an index page with the claims of the named studies that are in `out`, with verdicts and links."""
+    write_atomically(out / "README.md", index_text(names, out).encode())
+
+
+def index_text(names: Iterable[str], out: Path) -> str:
+    """README.md of the folder of all studies."""
     parts = ["# The papers, reproduced"]
     for name in names:
-        path = out / name / _CLAIMS
+        path = out / name / CLAIMS
         if path.is_file():
             said = read_sealed(path, _REMEDY)
             claims = [Claim(**claim) for claim in said["claims"]]
             parts += [f"## [{said['title']}]({name}/page.md)", f"`{said['command']}`"]
             parts.append(claims_table(claims, rules=False) if claims else "No statement to judge.")
-    write_atomically(out / "README.md", ("\n\n".join(parts) + "\n").encode())
+    return "\n\n".join(parts) + "\n"
 
 
 def claims_table(claims: Sequence[Claim], rules: bool = True) -> str:
@@ -82,32 +157,19 @@ def claims_table(claims: Sequence[Claim], rules: bool = True) -> str:
     return markdown_table(header[:kept], [row[:kept] for row in rows])
 
 
-def to_csv(rows: Rows) -> str:
-    """Rows as CSV: columns in order of appearance, floats to nine digits, empty where a row has no such column."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(row.get(name, "")) for name in columns] for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: Value) -> Value:
-    return f"{value:.9g}" if isinstance(value, float) else value
-
-
-def _made_with(jobs: Sequence[Job], done: Mapping[str, Done]) -> list[dict[str, str]]:
-    """Versions, processor and code of the rows; more than one if not all were made in one go."""
-    return [dict(pairs) for pairs in dict.fromkeys(tuple(done[job.key].made_with.items()) for job in jobs)]
-
-
-def _provenance(jobs: Sequence[Job], done: Mapping[str, Done], seeds: Sequence[int], command: str) -> str:
-    versions = [", ".join(f"{name} {version}" for name, version in made.items()) for made in _made_with(jobs, done)]
-    lines = [f"Command: `{command}`", f"Seeds: {', '.join(map(str, seeds))}", *(f"Made with: {v}" for v in versions)]
-    made = [
-        (f"`{job.key}`", job.function.__name__, f"`{json.dumps(dict(job.arguments), sort_keys=True)}`") for job in jobs
+def _provenance(made: Provenance) -> str:
+    versions = [", ".join(f"{name} {version}" for name, version in with_.items()) for with_ in made.made_with]
+    lines = [
+        f"Command: `{made.command}`",
+        f"Seeds: {', '.join(map(str, made.seeds))}",
+        *(f"Rows made with: {version}" for version in versions),
     ]
-    listed = markdown_table(("configuration hash", "job", "arguments"), made)
+    cells = [
+        (f"`{job['key']}`", job["function"], f"`{json.dumps(dict(job['arguments']), sort_keys=True)}`")
+        for job in made.jobs
+    ]
+    listed = markdown_table(("configuration hash", "job", "arguments"), cells)
     return "\n".join(f"- {line}" for line in lines) + (
-        f"\n\n<details><summary>{len(jobs)} jobs</summary>\n\n{listed}\n\n</details>"
+        f"\n\n<details><summary>{len(cells)} jobs, as the version that ran them names their arguments</summary>\n\n"
+        f"{listed}\n\n</details>"
     )

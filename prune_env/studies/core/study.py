@@ -92,12 +92,15 @@ class Study:
         title: Title of the page.
         seeds: Default seeds.
         quick_seeds: Default seeds of the quick setting.
+        data_from: Studies whose data.csv together hold the rows that `data` needs; empty if `data` of a study is made
+            of the rows of its own jobs only.
     """
 
     name: str
     title: str
     seeds: tuple[int, ...] = (0, 1, 2)
     quick_seeds: tuple[int, ...] = (0, 1)
+    data_from: tuple[str, ...] = ()
 
     def setting(self, quick: bool) -> str:
         """Description of the experiment and of what is smaller than in the paper, in Markdown."""

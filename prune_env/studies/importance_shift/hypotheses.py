@@ -58,6 +58,7 @@ class Hypotheses(Study):
 
     name = "hypotheses"
     title = "The three hypotheses: what ranks say"
+    data_from = ("fig1", "fig3")
 
     def setting(self, quick: bool) -> str:
         """What is tested, and on what."""
