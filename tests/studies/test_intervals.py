@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import sem
 from scipy.stats import t as student
 
-from prune_env.benchmark.bootstrap import Interval
+from prune_env.benchmark.intervals import Interval
 from prune_env.studies.core.intervals import above, all_of, below, format_interval, over_seeds, over_settings, unanimous
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from prune_env.benchmark.bootstrap import Interval
+from prune_env.benchmark.intervals import Interval
 from prune_env.studies.core.harness import Subject
 from prune_env.studies.workflows.job import GRADUAL, LATE, ONE_SHOT, arms, workflow
 from prune_env.studies.workflows.study import Workflows, at_least_as_good
