@@ -27,11 +27,13 @@ from prune_env.baselines.heuristics import (
 )
 from prune_env.baselines.knapsack import Knapsack
 from prune_env.baselines.lamp import LAMP, lamp_scores
+from prune_env.baselines.netadapt import NetAdapt
 from prune_env.baselines.optuna_search import FrontPoint, NSGA2Search, TPESearch, pareto_front
 from prune_env.baselines.privileged import Privileged
 from prune_env.baselines.search import CMAESSearch, RandomSearch, Search
 from prune_env.baselines.sensitivity import Sensitivity, measure_sensitivity
 from prune_env.baselines.sensitivity_files import write_sensitivity
+from prune_env.baselines.soft_coefficients import SoftGradient, SoftGrid
 from prune_env.baselines.threshold import THRESHOLDS, GlobalThreshold
 from prune_env.baselines.trial import BestHeuristic
 
@@ -63,12 +65,15 @@ __all__ = [
     "L1Norm",
     "L2Norm",
     "NSGA2Search",
+    "NetAdapt",
     "NoPruning",
     "Privileged",
     "Random",
     "RandomSearch",
     "Search",
     "Sensitivity",
+    "SoftGradient",
+    "SoftGrid",
     "SuccessiveHalving",
     "TPESearch",
     "Uniform",

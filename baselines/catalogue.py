@@ -13,15 +13,24 @@ from prune_env.baselines.halving import SuccessiveHalving
 from prune_env.baselines.heuristics import HEURISTICS, Heuristic
 from prune_env.baselines.knapsack import Knapsack
 from prune_env.baselines.lamp import LAMP
+from prune_env.baselines.netadapt import NetAdapt
 from prune_env.baselines.optuna_search import NSGA2Search, TPESearch
 from prune_env.baselines.privileged import Privileged
 from prune_env.baselines.search import CMAESSearch, RandomSearch, Search
+from prune_env.baselines.soft_coefficients import SoftGradient, SoftGrid
 from prune_env.baselines.threshold import THRESHOLDS
 from prune_env.baselines.trial import BestHeuristic
 
 DEPGRAPH: dict[str, Callable[..., Privileged]] = {"depgraph-global": depgraph_global, "depgraph-local": depgraph_local}
 
-ALLOCATORS: dict[str, Callable[..., Privileged]] = {"erk": ERK, "lamp": LAMP, "knapsack": Knapsack}
+ALLOCATORS: dict[str, Callable[..., Privileged]] = {
+    "erk": ERK,
+    "lamp": LAMP,
+    "knapsack": Knapsack,
+    "netadapt": NetAdapt,
+    "soft-grid": SoftGrid,
+    "soft-gradient": SoftGradient,
+}
 """Name -> what shares out a budget by rules of its own."""
 
 SEARCHES: dict[str, type[Search]] = {

@@ -13,6 +13,9 @@ from prune_env.testing import check_policy, check_target
 COSTLY = {
     "random-search": "random-search:evaluations=2",
     "cma-es": "cma-es:evaluations=12",
+    "netadapt": "netadapt:iterations=1,steps=0",
+    "soft-grid": "soft-grid:evaluations=2",
+    "soft-gradient": "soft-gradient:iterations=2",
     "grid": "grid:evaluations=2,points=2",
     "tpe": "tpe:evaluations=3,random_trials=1",
     "nsga2": "nsga2:evaluations=6,population=2",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from prune_env.envs.config import PruningConfig
 from prune_env.envs.objectives import Terms
 from prune_env.envs.schedules import SCHEDULES
 from prune_env.importance import CRITERIA, ImportanceTracker
+from prune_env.importance.gated_loss import gated_loss
 from prune_env.isolation import isolated, own_random_state
 from prune_env.open_sets import configured
 from prune_env.repair import REPAIRS
@@ -72,6 +74,7 @@ class Episode:
     Attributes:
         round: Rounds that are over.
         trials: What a privileged policy has tried out so far, in order.
+        gradients: Gradients that it has asked for.
         terms: What is known of the network after the last round.
         finite: Whether loss and score of the last round were finite.
         executed_ratio: Share of each group's channels that the last round removed, [G].
@@ -87,6 +90,7 @@ class Episode:
         self.network, self.config, self.budget, self.seconds = network, config, budget, seconds
         self.round = 0
         self.trials: list[Trial] = []
+        self.gradients = 0
         self.finite = True
         self.generator = generator
         self._batches = Batches(network.train_state.target, generator)
@@ -159,8 +163,8 @@ class Episode:
 
     @property
     def trial_steps(self) -> int:
-        """Training steps in these trials."""
-        return sum(trial.steps for trial in self.trials)
+        """Training steps in these trials, and gradients that a privileged policy has asked for."""
+        return sum(trial.steps for trial in self.trials) + self.gradients
 
     @property
     def best_trials(self) -> list[tuple[int, float]]:
@@ -265,6 +269,31 @@ class Episode:
             self.generator, self._batches = generator, batches
             fits = self.cost_target is None or float(self.cost_of(widths)) <= self.cost_target
             self.trials.append(Trial(retained, steps, fits and steps == self.config.steps_per_round, self.round))
+
+    @isolated()
+    def gated_loss(self, gates: np.ndarray, seed: int) -> tuple[float, np.ndarray]:
+        """Training loss on a batch with gates on the channels, and its gradient [W]; it is counted.
+
+        Args:
+            gates: [W].
+            seed: Of the batch.
+        """
+        train_state, generator = self.network.train_state, torch.Generator().manual_seed(seed)
+        target, model = train_state.target, train_state.model
+        modes = {module: module.training for module in model.modules()}
+        memory = train_state.snapshot()
+        self.gradients += 1
+        try:
+            with own_random_state(self._seed(0)):
+                batch = next(target.batches(generator))
+                target.collect(model.train(), batch)
+                losses = partial(target.losses, batch=batch)
+                value, gradient = gated_loss(train_state.surgeon, losses, torch.from_numpy(gates))
+                return float(value), gradient.cpu().double().numpy()
+        finally:
+            train_state.restore(memory)
+            for module, training in modes.items():
+                module.training = training
 
     @isolated()
     def retained_untrained(self, keep: torch.Tensor) -> float:

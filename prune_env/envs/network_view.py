@@ -138,6 +138,19 @@ class NetworkView:
             )
         return self._try(widths.astype(np.int64), steps)
 
+    def gated_loss(self, gates: np.ndarray) -> tuple[float, np.ndarray]:
+        """Training loss on a new batch where every channel is multiplied by its gate, and its gradient, float64 [W].
+
+        It counts as a training step. The network is left as it was.
+
+        Args:
+            gates: float [W]; 1 is a channel as it is, 0 one that its readers do not see.
+        """
+        gates = np.asarray(gates, dtype=np.float64)
+        if gates.shape != self.group_of.shape:
+            raise ValueError(f"there must be a gate for each of the {len(self.group_of)} channels; got {gates.shape}")
+        return self._episode.gated_loss(gates, int(self._seeds.integers(2**62)))
+
     def _try(self, widths: np.ndarray, steps: int | None) -> float:
         if steps is not None:
             check_value("steps", steps, int, Range(0))
