@@ -34,6 +34,8 @@ PAGES = [
 # What is made smaller, since it would take minutes: text of a page -> what is run instead.
 SMALLER = {
     "README.md": {
+        "range(500)": "range(60)",
+        "keep=0.95)   #": 'keep=0.5, steps=5, policy="uniform")   #',
         "latent_dim=16, rounds=4": "latent_dim=16, rounds=4, dense_steps=300",
         "n_steps=64)": "n_steps=64, batch_size=32)",
         "10_000": "64",
@@ -60,6 +62,14 @@ SMALLER = {
         "networks=3": "networks=2",
         '{"rounds": 1}': '{"rounds": 1, "dense_steps": 300}',
     },
+    "take-home.md": {"steps=50": "steps=5"},
+    "own-classifier.md": {
+        "range(12)": "range(3)",
+        "keep=0.95, steps=100": 'keep=0.3, steps=5, policy="uniform"',
+        ".after >= 0.95": ".after >= 0.3",
+        'policy="fisher", ': 'policy="fisher", steps=5, ',
+    },
+    "own-world-model.md": {"range(15)": "range(2)", "steps=60": "steps=5"},
     "train-and-tune.md": {
         '"pool": 4, ': '"pool": 1, "dense_steps": 300, ',
         "timesteps=512": "timesteps=64",

@@ -49,7 +49,7 @@ def prune(
     floor: float | None = None,
     components: Sequence[str] | None = None,
     optimizer: Callable[[nn.Module], Any] | None = None,
-    entry_points: Mapping[str, Any] | None = None,
+    entry_points: Mapping[str, Any] | Callable[[nn.Module], Mapping[str, Any]] | None = None,
     deploy: Callable[[nn.Module], Any] | None = None,
     budget: float | None = None,
     keep: float | None = None,
@@ -84,7 +84,8 @@ def prune(
         floor: Score of a trivial solution.
         components: Submodules that are told apart; by default the model's children.
         optimizer: `optimizer(model)` makes what fine-tunes the network.
-        entry_points: Methods that a deployment calls, with example arguments, for export and latency.
+        entry_points: Methods that a deployment calls, with example arguments, or a function of the model that returns
+            these.
         deploy: `deploy(model)`: one sample through what a deployment uses.
         budget: Sparsity to end at, in (0, 1).
         keep: Instead of a budget, the share of the score to keep: the largest sparsity whose retained score on

@@ -24,7 +24,8 @@ _MORE_CSS = """
 svg { max-width: 44rem; width: 100%; height: auto; } svg text { fill: currentColor; font: 14px system-ui, sans-serif; }
 .legend span { display: inline-block; margin-right: 1rem; } .legend i { display: inline-block; width: .7rem;
   height: .7rem; border-radius: 50%; margin-right: .3rem; }
-td { white-space: normal; } td:not(:first-child) { white-space: nowrap; }
+.facts td { white-space: normal; overflow-wrap: anywhere; text-align: left; }
+.facts td:first-child { min-width: 6rem; }
 """
 
 
@@ -63,7 +64,7 @@ def page(report: Report) -> str:
 
 def _facts(report: Report) -> str:
     rows = "".join(f"<tr><td>{html_text(k)}</td><td>{html_text(v)}</td></tr>" for k, v in report.facts().items())
-    return f'<div class="wide"><table>{rows}</table></div>'
+    return f'<table class="facts">{rows}</table>'
 
 
 # ---------------------------------------------------------------------- the network

@@ -47,7 +47,7 @@ class ModuleTarget(Target):
         optimizer: `optimizer(model)` makes what fine-tunes the network: an optimizer or several; by default Adam with
             a learning rate of 3e-4.
         entry_points: What a deployment calls, for export and latency: methods of the model by name, with example
-            arguments; by default "forward" with `example`.
+            arguments, or a function of the model that returns them; by default "forward" with `example`.
         deploy: `deploy(model)` runs one sample through what a deployment uses; by default `trace`.
         importance_passes: Batches over which importance is measured.
 
@@ -67,7 +67,7 @@ class ModuleTarget(Target):
         score: Callable[..., float] | None = None,
         floor: float | None = None,
         optimizer: Callable[[nn.Module], Optimizers] | None = None,
-        entry_points: Mapping[str, Any] | None = None,
+        entry_points: Mapping[str, Any] | Callable[[nn.Module], Mapping[str, Any]] | None = None,
         deploy: Callable[[nn.Module], Any] | None = None,
         importance_passes: int = DenseTraining.importance_passes,
     ):
@@ -119,6 +119,9 @@ class ModuleTarget(Target):
     def entry_points(self, model: nn.Module) -> dict[str, EntryPoint]:
         """The methods that were given, or the model itself; none if the example has more than positional tensors."""
         given = self._entry_points
+        if callable(given):
+            with torch.no_grad():
+                given = given(model)
         if given is None:
             places = self._example if isinstance(self._example, tuple) else (self._example,)
             given = {"forward": places} if all(isinstance(x, Tensor) for x in places) else {}

@@ -90,6 +90,8 @@ def test_entry_points_are_methods_with_examples():
     points = ModuleTarget(model, **FUNCTIONS, entry_points={"forward": X[:1], "encode": X[:1]}).entry_points(model)
     assert torch.equal(points["encode"].call(model, X[:3]), model.encode(X[:3]))
     assert points["forward"].batch(5)[0].shape == (5, 8)
+    named = ModuleTarget(model, **FUNCTIONS, entry_points=lambda net: {"head": net.body(X[:1])}).entry_points(model)
+    assert named["head"].example[0].shape == (1, 24) and not named["head"].example[0].requires_grad
     with pytest.raises(ValueError, match="'decode' is no method or submodule of Classifier"):
         ModuleTarget(model, **FUNCTIONS, entry_points={"decode": X[:1]}).entry_points(model)
 

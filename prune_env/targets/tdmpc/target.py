@@ -164,12 +164,13 @@ class TDMPC(Target):
 
     def entry_points(self, model: nn.Module) -> dict[str, EntryPoint]:
         """`act`, from an observation to the policy's action; and for the planner each of its networks."""
-        recipe, shape, actions = self.recipe, self.task.observation_shape, self.task.action_dim
-        observation = torch.zeros(1, recipe.stack * shape[0], *shape[1:], device=self.device)
+        net, shape = _net(model), self.task.observation_shape
+        observation = torch.zeros(1, self.recipe.stack * shape[0], *shape[1:], device=self.device)
         points = {"act": EntryPoint(_act, (observation,))}
         if self.controller == "planner":
-            latent = torch.zeros(1, recipe.latent_dim, device=self.device)
-            za = torch.zeros(1, recipe.latent_dim + actions, device=self.device)
+            with torch.no_grad():
+                latent = net.encoder(observation)  # as wide as it is now
+            za = torch.cat([latent, torch.zeros(1, self.task.action_dim, device=self.device)], dim=1)
             points["encoder"] = EntryPoint(lambda net, x: net.encoder(x), (observation,))
             points["policy"] = EntryPoint(lambda net, z: net.act(z), (latent,))
             points["dynamics"] = EntryPoint(lambda net, x: net.dynamics(x), (za,))
