@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from prune_env.groups import Surgeon
 from prune_env.importance.activations import input_statistics, readers
 from prune_env.repair.base import Repair
+from prune_env.repair.copies import copies_of
 from prune_env.targets import Target
 
 
@@ -37,22 +38,13 @@ class CompensateMeans(Repair):
         for name, mean in means.items():
             removed = gone[surgeon.owner(f"{name}.weight", 1)].nonzero()[:, 0]
             if len(removed):
-                for layer in _copies(surgeon, name):
+                for layer in copies_of(surgeon, name):
                     _move_bias(layer, removed.to(mean.device), mean)
 
 
 def _collect_and_run(target: Target, model: nn.Module, batch: Any) -> None:
     target.collect(model, batch)
     target.loss(model, batch)
-
-
-def _copies(surgeon: Surgeon, name: str) -> Iterator[nn.Module]:
-    """The layer of that name in the model, and in every target network that has it."""
-    yield surgeon.model.get_submodule(name)
-    for prefix, network in surgeon.target_networks:
-        inside = name if not prefix else name.removeprefix(f"{prefix}.")
-        if not prefix or inside != name:
-            yield network.get_submodule(inside)
 
 
 @torch.no_grad()
