@@ -7,6 +7,7 @@ from prune_env.agents.settings import ALGORITHMS, load_hyperparams
 from prune_env.agents.trackers import TRACKERS
 from prune_env.agents.train import EnvFactory, train_agent
 from prune_env.agents.tune import tune_agent
+from prune_env.agents.universal import UniversalPolicy, export_policy, load_universal
 
 __all__ = [
     "ALGORITHMS",
@@ -14,9 +15,12 @@ __all__ = [
     "TRACKERS",
     "EnvFactory",
     "SavedAgent",
+    "UniversalPolicy",
     "check_hyperparams",
+    "export_policy",
     "load_agent",
     "load_hyperparams",
+    "load_universal",
     "read_hyperparams",
     "save_agent",
     "train_agent",

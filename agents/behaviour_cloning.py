@@ -9,9 +9,9 @@ Letters: B observations, G groups, F columns.
 from __future__ import annotations
 
 import torch
-from stable_baselines3.common.policies import ActorCriticPolicy
 
 from prune_env.agents.action_scales import ACTION_SCALES
+from prune_env.agents.policies import Grouped, GroupTD3Policy, mean_actions
 from prune_env.benchmark import make_policy
 from prune_env.envs import PruningEnv
 
@@ -19,7 +19,7 @@ _STEPS, _LEARNING_RATE = 1000, 3e-3
 
 
 def clone_behaviour(
-    policy: ActorCriticPolicy, env: PruningEnv, name: str, observations: torch.Tensor, scale: str = "ratio"
+    policy: Grouped, env: PruningEnv, name: str, observations: torch.Tensor, scale: str = "ratio"
 ) -> float:
     """Fit the mean action to a plain policy's actions on dense networks; critic and noise stay as they are.
 
@@ -43,12 +43,13 @@ def clone_behaviour(
         )
     ratios = expert.predict(observations.numpy())[0]
     actions = torch.as_tensor(ACTION_SCALES[scale].to_actions(ratios, env.max_ratio), dtype=torch.float32)
-    actor = [p for n, p in policy.named_parameters() if n != "log_std"]
-    optimizer = torch.optim.Adam(actor, lr=_LEARNING_RATE)
+    encoder, output, _ = policy.acting()
+    optimizer = torch.optim.Adam([*encoder.parameters(), *output.parameters()], lr=_LEARNING_RATE)
     for _ in range(_STEPS):
         optimizer.zero_grad()
-        mean = policy.get_distribution(observations).mode()
-        loss = (mean - actions).square().mean()
+        loss = (mean_actions(policy, observations) - actions).square().mean()
         loss.backward()
         optimizer.step()
+    if isinstance(policy, GroupTD3Policy):
+        policy.actor_target.load_state_dict(policy.actor.state_dict())
     return float(loss.detach().sqrt()) / 2

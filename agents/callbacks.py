@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
 from prune_env.agents.evaluations import FILE_NAME, Evaluations, read_evaluations
-from prune_env.agents.policies import GroupPolicy
+from prune_env.agents.policies import Grouped
 from prune_env.storage import DamagedFileError
 
 CALIBRATION_RESETS = 256  # observations of dense networks by which a GroupPolicy standardises its columns
@@ -34,10 +34,10 @@ class Calibration(BaseCallback):
 
     def _on_training_start(self) -> None:
         policy = self.model.policy
-        if isinstance(policy, GroupPolicy) and self.model.num_timesteps == 0:
+        if isinstance(policy, Grouped) and self.model.num_timesteps == 0:
             resets = -(-CALIBRATION_RESETS // self.training_env.num_envs)
             observations = np.concatenate([np.asarray(self.training_env.reset()) for _ in range(resets)])
-            policy.calibrate(torch.as_tensor(observations))
+            policy.calibrate(torch.as_tensor(observations), self.training_env.get_attr("columns", 0)[0])
             self.model._last_obs = self.training_env.reset()  # type: ignore[assignment]  # SB3's name for its own arrays
 
     def _on_step(self) -> bool:

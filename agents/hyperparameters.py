@@ -18,7 +18,6 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from prune_env.agents.action_scales import ACTION_SCALES
-from prune_env.agents.policies import GroupPolicy
 from prune_env.agents.settings import algorithm, parse_schedule, policy_class
 from prune_env.open_sets import UnknownOptionError, find
 from prune_env.validation import Range
@@ -89,10 +88,8 @@ def check_hyperparams(algo: str, hyperparams: Mapping[str, Any]) -> None:
             raise UnknownOptionError.of(f"hyperparameters of {algo}", name, known)
         annotation = BESIDE[name] if name in BESIDE else parameters[name].annotation
         _check(f"{algo}'s {name}", value, annotation, RANGES.get(name))
-    policy = policy_class(hyperparams.get("policy", "MlpPolicy"))
-    if policy is GroupPolicy and not issubclass(algorithm(algo), OnPolicyAlgorithm):
-        raise ValueError(f"{algo} learns off-policy, and GroupPolicy is for on-policy ones; give policy=MlpPolicy")
-    if hyperparams.get("behaviour_cloning") and policy is not GroupPolicy:
+    policy = policy_class(hyperparams.get("policy", "MlpPolicy"), algo)
+    if hyperparams.get("behaviour_cloning") and policy == "MlpPolicy":
         raise ValueError("behaviour_cloning warm-starts a GroupPolicy only; give the hyperparameter policy=GroupPolicy")
     find("actions", hyperparams.get("actions", "ratio"), ACTION_SCALES)
     if ("noise_type" in hyperparams) != ("noise_std" in hyperparams):
@@ -139,7 +136,7 @@ def make_algorithm(
     """
     own = {name: value for name, value in hyperparams.items() if name not in BESIDE}
     arguments = {name: parse_schedule(value) for name, value in deepcopy(own).items()}  # SB3 writes into policy_kwargs
-    policy = policy_class(arguments.pop("policy", "MlpPolicy"))
+    policy = policy_class(arguments.pop("policy", "MlpPolicy"), algo)
     if isinstance(frequency := arguments.get("train_freq"), list):
         arguments["train_freq"] = tuple(frequency)
     if "noise_type" in hyperparams:

@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import BasePolicy
 
 from prune_env.agents.action_scales import ACTION_SCALES
 from prune_env.agents.algorithms import LOADABLE, loadable
-from prune_env.agents.policies import GroupPolicy
+from prune_env.agents.policy_classes import group_policy
 from prune_env.open_sets import find
 
 ALGORITHMS: dict[str, type[BaseAlgorithm] | str] = {
@@ -27,7 +27,11 @@ ALGORITHMS: dict[str, type[BaseAlgorithm] | str] = {
 """Name -> class, or module and class of sb3-contrib, an extra: imported when it is asked for."""
 FOR_RL_ZOO = ("env_wrapper", "callback")
 """Keys of the files that rl-zoo3 reads and `train_agent` does not: it wraps environments and calls back itself."""
-POLICIES: dict[str, str | type[ActorCriticPolicy]] = {"MlpPolicy": "MlpPolicy", "GroupPolicy": GroupPolicy}
+POLICIES: dict[str, Callable[[str], str | type[BasePolicy]]] = {
+    "MlpPolicy": lambda algo: "MlpPolicy",
+    "GroupPolicy": group_policy,
+}
+"""Name -> (name of the algorithm -> policy network as SB3 takes it)."""
 
 
 def algorithm(name: str) -> type[BaseAlgorithm]:
@@ -60,19 +64,20 @@ def load_hyperparams(name: str, env_id: str) -> dict[str, Any]:
     if "normalize" in settings:
         settings["normalize"] = bool(settings["normalize"])
     if "policy" in settings:
-        settings["policy"] = settings["policy"].rpartition(".")[2]
+        path = settings["policy"].rpartition(".")[2]
+        settings["policy"] = "GroupPolicy" if path.startswith("Group") else path
     if heuristic := blocks.get("behaviour_cloning", {}).get(env_id):
         settings["behaviour_cloning"] = heuristic
     return settings
 
 
-def policy_class(name: str) -> str | type[ActorCriticPolicy]:
-    """The policy network by its name in a YAML file, as SB3 takes it.
+def policy_class(name: str, algo: str) -> str | type[BasePolicy]:
+    """The policy network of an algorithm by its name, as SB3 takes it.
 
     Raises:
-        ValueError: If the name is unknown; the known ones are listed.
+        ValueError: If the name is unknown; the known ones are listed. If there is none of this name for the algorithm.
     """
-    return find("policy network", name, POLICIES)
+    return find("policy network", name, POLICIES)(algo)
 
 
 def parse_schedule(value: Any) -> Any:

@@ -24,7 +24,7 @@ from prune_env.agents.behaviour_cloning import clone_behaviour
 from prune_env.agents.callbacks import CALIBRATION_RESETS, Checkpoints, ProgressBar, PruningScalars, evaluation
 from prune_env.agents.hyperparameters import check_hyperparams, make_algorithm, rounds_per_update
 from prune_env.agents.normalisation import without_normalisation
-from prune_env.agents.policies import GroupPolicy
+from prune_env.agents.policies import Grouped
 from prune_env.agents.saved import read_description, restore_normaliser, save_agent
 from prune_env.agents.settings import algorithm, load_hyperparams
 from prune_env.agents.trackers import tracking
@@ -243,10 +243,10 @@ def _make_or_resume(
         venv.seed(seed + model.num_timesteps)
         return model
     model = make_algorithm(algo, venv, settings, seed=seed, tensorboard_log=logs)
-    if isinstance(model.policy, GroupPolicy):
+    if isinstance(model.policy, Grouped):
         env.reset(seed=seed)
         observations = torch.as_tensor(np.stack([env.reset()[0] for _ in range(CALIBRATION_RESETS)]))
-        model.policy.calibrate(observations)
+        model.policy.calibrate(observations, env.columns)
         if heuristic := settings.get("behaviour_cloning"):
             error = clone_behaviour(model.policy, env, heuristic, observations, settings.get("actions", "ratio"))
             _log.info("warm start from %s, RMSE %.3f of the actions' range", heuristic, error)

@@ -33,22 +33,25 @@ class Column:
         low: Least value; anything below is clipped.
         high: Greatest value.
         meaning: In words, with units.
+        relative: Whether only differences between groups mean something, as its scale is that of the loss.
     """
 
     name: str
     low: float
     high: float
     meaning: str
+    relative: bool = False
 
 
 def _measure_column(measure: str) -> Column:
     if MEASURES[measure].signed:
         return Column(measure, -1, 1, f"{MEASURES[measure].meaning}, divided by its largest magnitude")
-    return Column(measure, -20, 20, f"log10 of the smoothed {MEASURES[measure].meaning}")
+    return Column(measure, -20, 20, f"log10 of the smoothed {MEASURES[measure].meaning}", relative=True)
 
 
 def _criterion_column(criterion: str) -> Column:
-    return Column(criterion, -20, 20, f"log10 of the mean over channels of the criterion {criterion!r}")
+    meaning = f"log10 of the mean over channels of the criterion {criterion!r}"
+    return Column(criterion, -20, 20, meaning, relative=True)
 
 
 BAYES_COLUMNS = {"literal": "bayes", "corrected": "bayes_corrected"}

@@ -5,7 +5,9 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from prune_env.agents.policies import GroupExtractor, GroupPolicy
+from prune_env.agents.group_networks import GroupTable
+from prune_env.agents.policies import GroupPolicy
+from prune_env.envs import Column
 
 G, F, H = 5, 4, 8
 
@@ -101,10 +103,11 @@ def test_calibration_standardises_every_column():
     table = observations(200) * [1.0, 10.0, 0.1, 100.0] + [0.0, 5.0, -3.0, 1000.0]
     batch = torch.from_numpy(table.astype(np.float32).reshape(200, -1))
     policy.calibrate(batch)
-    read = policy.mlp_extractor._table(batch)
-    assert read.shape == (200, G, F)
-    np.testing.assert_allclose(read.mean(dim=(0, 1)), np.zeros(F), atol=1e-3)
-    np.testing.assert_allclose(read.reshape(-1, F).std(0), np.ones(F), rtol=1e-3)
+    for encoder in (policy.mlp_extractor.actor, policy.mlp_extractor.critic):
+        read = encoder.table(batch)[..., :F]
+        assert read.shape == (200, G, F)
+        np.testing.assert_allclose(read.mean(dim=(0, 1)), np.zeros(F), atol=1e-3)
+        np.testing.assert_allclose(read.reshape(-1, F).std(0), np.ones(F), rtol=1e-3)
 
 
 def test_a_column_that_never_changed_stays_finite():
@@ -124,7 +127,24 @@ def test_saved_and_loaded_it_answers_bit_for_bit_alike(tmp_path):
 
 
 def test_what_is_constant_at_reset_is_not_blown_up_later():
-    extractor = GroupExtractor(groups=2, columns=2, hidden=4)
-    extractor.calibrate(torch.tensor([[1.0, 5.0, 2.0, 5.0], [3.0, 5.0, 4.0, 5.0]]))  # the second column is always 5
-    assert extractor.scale[1] == 1.0 and extractor.shift[1] == 5.0
-    assert extractor.scale[0] == torch.tensor([1.0, 2.0, 3.0, 4.0]).std()
+    table = GroupTable(columns=2)
+    table.calibrate(torch.tensor([[1.0, 5.0, 2.0, 5.0], [3.0, 5.0, 4.0, 5.0]]))  # the second column is always 5
+    assert table.scale[1] == 1.0 and table.shift[1] == 5.0
+    assert table.scale[0] == torch.tensor([1.0, 2.0, 3.0, 4.0]).std()
+
+
+def test_the_scale_of_the_loss_changes_no_action():
+    policy, table = make_policy(), observations()
+    columns = [
+        Column(name, -20, 20, "", relative=name == "gradient") for name in ("gradient", "size", "kept", "sparsity")
+    ]
+    batch = torch.from_numpy(table.reshape(6, -1))
+    policy.calibrate(batch, columns)
+    scaled, other = table.copy(), table.copy()
+    scaled[..., 0] += 1.5  # log10 of the importance of a loss that is multiplied by a number
+    other[..., 1] += 1.5
+    actions, values = outputs(policy, table)
+    same_actions, same_values = outputs(policy, scaled)
+    np.testing.assert_allclose(same_actions, actions, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(same_values, values, rtol=1e-4, atol=1e-4)
+    assert np.abs(outputs(policy, other)[0] - actions).max() > 0.01

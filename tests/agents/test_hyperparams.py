@@ -55,7 +55,7 @@ def test_the_algorithm_can_be_made_with_it(name, block, settings):
     arguments = {key: parse_schedule(value) for key, value in settings.items() if key not in {*BESIDE, *OURS}}
     if "learning_starts" in arguments:
         arguments["buffer_size"] = 10
-    made = algorithm(name)(policy_class(arguments.pop("policy")), Blank(), device="cpu", seed=0, **arguments)
+    made = algorithm(name)(policy_class(arguments.pop("policy"), name), Blank(), device="cpu", seed=0, **arguments)
     assert 0 < made.lr_schedule(1.0) <= 0.1
     if "n_steps" in settings and "batch_size" in settings:  # otherwise SB3 warns of batches that are cut short
         assert made.n_steps * settings["n_envs"] % made.batch_size == 0
@@ -104,7 +104,7 @@ def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown algorithm 'reinforce' \(known: ppo, sac, td3, ddpg, a2c, tqc, trpo"):
         algorithm("reinforce")
     with pytest.raises(ValueError, match=r"unknown policy network 'CnnPolicy'.* \(known: MlpPolicy, GroupPolicy\)"):
-        policy_class("CnnPolicy")
+        policy_class("CnnPolicy", "ppo")
 
 
 def test_a_linear_schedule_falls_to_zero():
@@ -163,7 +163,7 @@ def test_every_range_is_of_a_hyperparameter_that_there_is():
         ("td3", {"noise_type": "normal"}, "noise_type and noise_std belong together"),
         ("td3", {"noise_type": "pink", "noise_std": 0.1}, "unknown noise_type 'pink'"),
         ("td3", {"train_freq": [1, "year"]}, 'train_freq must be a whole number or \\[NUMBER, "step" or "episode"\\]'),
-        ("sac", {"policy": "GroupPolicy"}, "sac learns off-policy, and GroupPolicy is for on-policy ones"),
+        ("crossq", {"policy": "GroupPolicy"}, "there is no policy over groups for crossq; give policy=MlpPolicy"),
         ("sac", {"action_noise": "normal"}, "unknown option 'action_noise'"),
     ],
 )  # fmt: skip
