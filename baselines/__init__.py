@@ -1,6 +1,8 @@
 """Baselines: plain heuristics read the observation; privileged policies see the network, or score trial cuts on it."""
 
 from prune_env.baselines.allocation import ALLOCATIONS, allocate, register_allocation, standardise, threshold_widths
+from prune_env.baselines.amc import AMC
+from prune_env.baselines.amc_environment import GroupwiseEnv
 from prune_env.baselines.catalogue import POLICIES, SEARCHES
 from prune_env.baselines.criterion import CriterionImportance
 from prune_env.baselines.depgraph import DepGraph, depgraph_global, depgraph_local
@@ -39,6 +41,7 @@ from prune_env.baselines.trial import BestHeuristic
 
 __all__ = [
     "ALLOCATIONS",
+    "AMC",
     "ERK",
     "HEURISTICS",
     "LAMP",
@@ -58,6 +61,7 @@ __all__ = [
     "GlobalThreshold",
     "Gradient",
     "GridSearch",
+    "GroupwiseEnv",
     "Heuristic",
     "ImportanceHeuristic",
     "ImportanceMeasure",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from prune_env.baselines.amc import AMC
 from prune_env.baselines.criterion import CriterionImportance
 from prune_env.baselines.depgraph import depgraph_global, depgraph_local
 from prune_env.baselines.erk import ERK
@@ -44,6 +45,9 @@ SEARCHES: dict[str, type[Search]] = {
 }
 """Name -> search; each takes a start."""
 
+LEARNED: dict[str, Callable[..., Privileged]] = {"amc": AMC}
+"""Name -> what learns to prune one network by trials on it."""
+
 POLICIES: dict[str, Callable[..., Heuristic | Privileged]] = {
     **HEURISTICS,
     **THRESHOLDS,
@@ -51,6 +55,7 @@ POLICIES: dict[str, Callable[..., Heuristic | Privileged]] = {
     "criterion": CriterionImportance,
     "best-heuristic": BestHeuristic,
     **SEARCHES,
+    **LEARNED,
     **DEPGRAPH,
 }
 """Name -> factory, called with the environment and with the options given after the name."""

@@ -13,6 +13,7 @@ from prune_env.testing import check_policy, check_target
 COSTLY = {
     "random-search": "random-search:evaluations=2",
     "cma-es": "cma-es:evaluations=12",
+    "amc": "amc:episodes=3,warmup=1",
     "netadapt": "netadapt:iterations=1,steps=0",
     "soft-grid": "soft-grid:evaluations=2",
     "soft-gradient": "soft-gradient:iterations=2",
