@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,7 +38,7 @@ STEPS = 100
 
 @isolated()
 def prune(
-    model: nn.Module | Target | str | Path,
+    model: Any,
     *,
     example: Any = None,
     trace: Callable[[nn.Module], Any] | None = None,
@@ -64,6 +63,8 @@ def prune(
     criterion: str | None = None,
     repair: str | None = None,
     options: Mapping[str, Any] | None = None,
+    env: str | None = None,
+    trust: bool = False,
     inplace: bool = False,
     seed: int = 0,
     progress: bool = True,
@@ -75,7 +76,8 @@ def prune(
     stays as it is, bit for bit, unless `inplace`; so do gradients, modes and random states.
 
     Args:
-        model: A trained `nn.Module`, described by the functions that follow; a `Target`; or a registered one's name.
+        model: A trained `nn.Module`, described by the functions that follow; a `Target`; a registered one's name; or an
+            agent of Stable-Baselines3, itself or the path of its zip.
         example: Arguments of the model for one sample, see `ModuleTarget`, which explains all of these.
         trace: `trace(model)`: one sample through every entry point.
         loss: `loss(model, batch)`. Without it nothing is fine-tuned, and only weights say what is important.
@@ -101,7 +103,9 @@ def prune(
         criterion: Which channels of a group go first, a name of `CRITERIA`; by default "fisher_weight", or "l2" without
             a loss.
         repair: What is done right after a cut, a name of `REPAIRS`; by default what suits the network.
-        options: Options of a target by its name.
+        options: Options of a target by its name, or of `SB3Agent` for an agent.
+        env: Id of the environment in which an agent of Stable-Baselines3 is scored.
+        trust: Whether the zip of an agent may be unpickled, which runs what is in it.
         inplace: Cut the module itself, too; the result's model is then the module.
         seed: Of batches and random policies.
         progress: Show a bar.
@@ -125,8 +129,9 @@ def prune(
         "example": example, "trace": trace, "loss": loss, "batches": batches, "score": score, "floor": floor,
         "components": components, "optimizer": optimizer, "entry_points": entry_points, "deploy": deploy,
     }  # fmt: skip
+    given = dict(options or {}) | ({} if env is None else {"env_id": env}) | ({"trust": True} if trust else {})
     with _untouched_generators(batches):
-        network = network_of(model, functions, options or {}, seed=seed, protect=tuple(protect))
+        network = network_of(model, functions, given, seed=seed, protect=tuple(protect))
         if isinstance(model, str):  # whose dense network may have been trained for this
             begun = time.perf_counter()
         has_loss = _has_loss(network.train_state.target)
@@ -143,9 +148,9 @@ def prune(
         }
         if not has_loss:
             _check_without_loss(fields)
-        env = PruningEnv(networks=[network], **fields)
+        episodes = PruningEnv(networks=[network], **fields)
         policies = ([*BEST] if has_loss else [*_WITHOUT_LOSS]) if policy == "best" else [policy]
-        return _search(env, model, policies, budget, keep, seed, inplace, progress, begun)
+        return _search(episodes, model, policies, budget, keep, seed, inplace, progress, begun)
 
 
 def _search(

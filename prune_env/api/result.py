@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,8 @@ from prune_env.export import save_pruned
 from prune_env.export.latency import BATCHES, Call, Latency, compare_calls, compare_torch
 from prune_env.export.onnx import OnnxFiles, OnnxModule, export_onnx, open_session, run_session
 from prune_env.open_sets import find
-from prune_env.targets import ModuleTarget, Target
+from prune_env.storage import write_atomically
+from prune_env.targets import Target
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,17 @@ class Pruned:
     def save(self, folder: str | Path) -> Path:
         """Write the network and its report into a folder, from which `load_pruned` makes it; nothing is pickled.
 
+        Files in the task's own format come with it: `agent.zip` of an agent of Stable-Baselines3, which SB3 loads (and
+        unpickles, as it does its own).
+
         Raises:
             ValueError: If the network holds state that is no tensor.
             OSError: If it cannot be written.
         """
-        return save_pruned(self.model, folder, self.report.asdict())
+        folder = save_pruned(self.model, folder, self.report.asdict())
+        for name, content in self.target.files(self.model).items():
+            write_atomically(folder / name, content)
+        return folder
 
     def write_page(self, folder: str | Path) -> Path:
         """Write the report as an HTML page, `index.html`, and return its path.
@@ -64,8 +70,8 @@ class Pruned:
     ) -> OnnxFiles:
         """Write entry points as ONNX, each checked in onnxruntime on random inputs to 1e-5.
 
-        Where the target is a module with functions and its score calls exported entry points alone, the score in
-        onnxruntime is measured, too: `scores["float"]`, and `scores["int8"]` of the 8-bit files.
+        Where the score calls exported entry points alone, as for agents of Stable-Baselines3, it is measured in
+        onnxruntime, too: `scores["float"]`, and `scores["int8"]` of the 8-bit files.
 
         Args:
             path: Of the file; with several entry points their names are put before the suffix.
@@ -83,13 +89,12 @@ class Pruned:
         if entry_points is not None:
             points = {name: find("entry point", name, points) for name in entry_points}
         files = export_onnx(self.model, points, path, calibration, int8)
-        if not isinstance(self.target, ModuleTarget):
-            return files
-        scores = {}
+        scores: dict[str, float] = {}
         for kind, paths in (("float", files.paths), ("int8", files.int8)):
-            with suppress(Exception):  # a score that reads more of the network than its entry points
-                scores[kind] = self.target.score(OnnxModule(paths), "test") if paths else None
-        return replace(files, scores={kind: score for kind, score in scores.items() if score is not None})
+            score = self.target.score_exported(OnnxModule(paths), "test") if paths else None
+            if score is not None:
+                scores[kind] = score
+        return replace(files, scores=scores)
 
     def measure_latency(
         self, batches: Sequence[int] = BATCHES, engines: Sequence[str] = ("torch", "onnxruntime")

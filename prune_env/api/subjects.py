@@ -12,10 +12,10 @@ from prune_env.dense import CheckpointSpec, Network
 from prune_env.importance import RegularizerConfig
 from prune_env.open_sets import find
 from prune_env.storage import expanded
-from prune_env.targets import ModuleTarget, Target, known_targets
+from prune_env.targets import ModuleTarget, SB3Agent, Target, known_targets
 from prune_env.targets.module import NO_LOSS
 
-FILE_TARGETS: dict[str, Callable[..., Target]] = {}
+FILE_TARGETS: dict[str, Callable[..., Target]] = {".zip": SB3Agent}
 """Suffix of files -> what makes a target of such a file, called with its path and with options."""
 
 
@@ -23,7 +23,8 @@ def network_of(subject: Any, functions: Mapping[str, Any], options: Mapping[str,
     """The dense network that a subject stands for.
 
     Args:
-        subject: A module, a target, a target's name, or the path of a file whose suffix `FILE_TARGETS` knows.
+        subject: A module, a target, a target's name, an agent of Stable-Baselines3, or the path of a file whose suffix
+            `FILE_TARGETS` knows.
         functions: Arguments of `ModuleTarget`; for modules alone.
         options: Options of a target by its name, or of a file.
         **choices: `seed`, and `protect`: components and groups that are locked.
@@ -37,11 +38,15 @@ def network_of(subject: Any, functions: Mapping[str, Any], options: Mapping[str,
         _refuse(options, f"a {type(subject).__name__} is no name of a target: it has no options")
         return _of_module(ModuleTarget(subject, **given), type(subject).__name__, **choices)
     _refuse(given, "they describe an nn.Module; a target says these things itself")
+    if hasattr(subject, "policy") and hasattr(subject, "save"):  # an agent of Stable-Baselines3
+        return _of_target(SB3Agent(subject, **options), type(subject).__name__, **choices)
     if isinstance(subject, Target):
         _refuse(options, "options are for targets by their names; this one is made already")
         return _of_target(subject, type(subject).__name__, **choices)
     if not isinstance(subject, (str, Path)):
-        raise ValueError(f"prune takes an nn.Module, a Target, or the name of one; got {type(subject).__name__}")
+        raise ValueError(
+            f"prune takes an nn.Module, a Target or its name, or an SB3 agent or its zip; got {type(subject).__name__}"
+        )
     path = expanded(subject)
     if path.suffix in FILE_TARGETS:
         if not path.is_file():

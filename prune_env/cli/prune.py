@@ -31,13 +31,15 @@ def prune(
     out: Path = Path("runs/pruned"),
     onnx: bool = False,
     int8: bool = False,
+    env: str | None = None,
+    trust: bool = False,
     options: Options = (),
 ) -> None:
     """Prune a network and write the smaller one, with a report page; --keep 0.95 if neither it nor --budget is given.
 
     Args:
         subject: Name of a target (`prune-env list targets`), or FILE.py:NAME, your own Target, ModuleTarget, or
-            function that returns one.
+            function that returns one; or the zip of an agent of Stable-Baselines3, with --env.
         keep: Share of the score to keep; the largest sparsity that keeps it is looked for.
         budget: Sparsity to end at, instead.
         unit: What is counted: parameters, macs, latency.
@@ -53,7 +55,9 @@ def prune(
         out: Folder of the network and its report.
         onnx: Write every entry point as ONNX, too.
         int8: Write ONNX files with 8-bit weights, too.
-        options: Options of the target, e.g. latent_dim=8 data=mnist.
+        env: Environment in which an agent is scored, as Gymnasium writes it, e.g. Pendulum-v1 or my_module:MyEnv-v0.
+        trust: Unpickle the agent's file, which runs what is in it: for files of your own, or of those whom you trust.
+        options: Options of the target, e.g. latent_dim=8 data=mnist; of an agent e.g. episodes=50 critics=true.
     """
     from prune_env.api import prune as prune_network
 
@@ -65,7 +69,7 @@ def prune(
         options=parsed(options),
         keep=0.95 if keep is None and budget is None else keep,
         budget=budget, budget_unit=unit, policy=policy, rounds=rounds, steps=steps, protect=protect,
-        min_channels=min_channels, round_to=round_to, criterion=criterion, repair=repair, seed=seed,
+        min_channels=min_channels, round_to=round_to, criterion=criterion, repair=repair, seed=seed, env=env, trust=trust,
     )  # fmt: skip
     if onnx or int8:
         files = result.export_onnx(folder / "model.onnx", int8=int8)
@@ -77,6 +81,8 @@ def prune(
     result.save(folder)
     path = result.write_page(folder)
     say(str(result))
+    for name in result.target.files(result.model):
+        say(f"in the format of the task: {folder / name}")
     say(f"report: {path}\nload it: prune_env.load_pruned({str(folder)!r}, model=...) with a dense instance")
 
 

@@ -232,6 +232,14 @@ class Target:
         """What a deployment calls, by name; export and latency go through these. By default none is known."""
         return {}
 
+    def score_exported(self, module: nn.Module, split: Split) -> float | None:
+        """Score of entry points that were exported, which are methods of `module`; None if the score needs others."""
+        return None
+
+    def files(self, model: nn.Module) -> dict[str, bytes]:
+        """Files in formats of the task's own that belong to a saved network, by name; by default none."""
+        return {}
+
     def floor(self, split: Split) -> float:
         """`score` of a trivial solution on `split`, at which the retained score is 0."""
         return 0.0

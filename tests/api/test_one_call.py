@@ -159,7 +159,7 @@ def test_what_does_not_fit_is_said(arguments, error, message):
 
 
 def test_what_cannot_be_pruned_is_said():
-    with pytest.raises(ValueError, match=r"an nn.Module, a Target, or the name of one; got int"):
+    with pytest.raises(ValueError, match=r"an nn.Module, a Target or its name, or an SB3 agent or its zip; got int"):
         prune_env.prune(3, budget=0.5)
     with pytest.raises(ValueError, match="unknown target 'nothing'"):
         prune_env.prune("nothing", budget=0.5)

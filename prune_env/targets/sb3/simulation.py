@@ -37,7 +37,7 @@ class Normalizer:
             wrapper = pickle.loads(content)  # the caller has asked whether the file is to be trusted
             self.wrapper = wrapper
             self.active = bool(wrapper.norm_obs)
-            self.mean, self.variance = np.asarray(wrapper.obs_rms.mean), np.asarray(wrapper.obs_rms.var)
+            self.statistics = np.asarray(wrapper.obs_rms.mean), np.asarray(wrapper.obs_rms.var)
             self.epsilon, self.clip = float(wrapper.epsilon), float(wrapper.clip_obs)
         except Exception as error:  # unpickling may raise anything
             raise ValueError(f"the statistics of VecNormalize cannot be read: {error}") from error
@@ -87,7 +87,11 @@ class Simulator:
                 )
 
     def returns(
-        self, act: Actor | None, seeds: Sequence[int], see: Callable[[Tensor], None] | None = None
+        self,
+        act: Actor | None,
+        seeds: Sequence[int],
+        see: Callable[[Tensor], None] | None = None,
+        raw: bool = False,
     ) -> np.ndarray:
         """The sum of rewards of one episode for each seed, [E].
 
@@ -95,6 +99,7 @@ class Simulator:
             act: What acts; None for random actions.
             seeds: Of the environment, and of random actions.
             see: Called with the observations [B, ...] of every step.
+            raw: Whether `act` takes observations as the environment gives them, not as the policy reads them.
         """
         envs, total = self._copies(len(seeds)), np.zeros(len(seeds))
         observations = [env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)]
@@ -105,7 +110,8 @@ class Simulator:
         for _ in range(MOST_STEPS):
             if not running:
                 break
-            read = self.read(np.stack([observations[i] for i in running]))
+            given = np.stack([observations[i] for i in running])
+            read = torch.from_numpy(given) if raw else self.read(given)
             if see is not None:
                 see(read)
             actions = [envs[i].action_space.sample() for i in running] if act is None else act(read).cpu().numpy()
@@ -125,6 +131,15 @@ class Simulator:
         if self._normalizer is not None:
             observations = self._normalizer(observations)
         return torch.from_numpy(np.ascontiguousarray(observations))
+
+    def read_exported(self, observations: Tensor) -> Tensor:
+        """The same as `read` in torch alone, in single precision, as an exported network does it."""
+        x = observations.movedim(-1, 1) if self.channels_last else observations
+        if self._normalizer is None or not self._normalizer.active:
+            return x
+        mean, variance = (torch.as_tensor(v, dtype=torch.float32) for v in self._normalizer.statistics)
+        scaled = (x - mean) / (variance + self._normalizer.epsilon).sqrt()
+        return scaled.clamp(-self._normalizer.clip, self._normalizer.clip)
 
     def first_observation(self) -> np.ndarray:
         """An observation of the environment after a reset."""

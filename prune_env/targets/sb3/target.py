@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from prune_env.isolation import isolated
 from prune_env.storage import canonical_json
-from prune_env.targets.base import BackwardHook, DenseTraining, Split, Target
+from prune_env.targets.base import BackwardHook, DenseTraining, EntryPoint, Split, Target
+from prune_env.targets.sb3.acting import deterministic, example_of, sampling
 from prune_env.targets.sb3.distillation import distillation_loss, distillation_step, likelihood_loss
 from prune_env.targets.sb3.loading import dense_networks, networks_of, simulator_of
 from prune_env.targets.sb3.networks import AgentNet
 from prune_env.targets.sb3.own_training import OwnTraining
-from prune_env.targets.sb3.simulation import Normalizer, Simulator, make_env
+from prune_env.targets.sb3.saving import agent_of, zip_of
+from prune_env.targets.sb3.simulation import Actor, Normalizer, Simulator, make_env
 from prune_env.targets.sb3.source import AgentSource, read_bytes
 from prune_env.targets.sb3.states import States, StateStream, fixed_seeds
 from prune_env.targets.transfer import to_device
@@ -200,7 +202,7 @@ class SB3Agent(Target):
             return
         states.parameters, states.collected = size, states.updates
         seen: list[Tensor] = []
-        for act in (self.actor(net), self._sampling_actor(net, states.generator)):
+        for act in (self.actor(net), sampling(net, states.generator, self.device)):
             self.simulator.returns(act, states.draw_seeds(_EPISODES), seen.append)
         states.add(seen)
 
@@ -280,22 +282,32 @@ class SB3Agent(Target):
         """Mean return of random actions over the same episodes."""
         return float(self.simulator.returns(None, fixed_seeds(split, self.episodes)).mean())
 
-    def actor(self, net: AgentNet) -> Any:
+    def actor(self, net: AgentNet) -> Actor:
         """What acts as SB3's `predict(deterministic=True)` does."""
+        return deterministic(net, self.device)
 
-        @torch.no_grad()
-        def act(observations: Tensor) -> Tensor:
-            return net.action(to_device(observations, self.device))
+    def entry_points(self, model: nn.Module) -> dict[str, EntryPoint]:
+        """`act`: from observations as the environment gives them to what `predict(deterministic=True)` answers."""
+        example = example_of(self.simulator, self.dense.observation_space)
+        return {"act": EntryPoint(self._act, (example.to(self.device),))}
 
-        return act
+    def _act(self, net: AgentNet, observations: Tensor) -> Tensor:
+        return net.action(self.simulator.read_exported(observations))
 
-    def _sampling_actor(self, net: AgentNet, generator: torch.Generator) -> Any:
-        @torch.no_grad()
-        def act(observations: Tensor) -> Tensor:
-            x = net.preprocess(to_device(observations, self.device))
-            return net.explore(x, generator)
+    def score_exported(self, module: nn.Module, split: Split) -> float:
+        """Mean return of the exported `act` over the same episodes as `score`."""
+        act: Any = module.act
+        return float(self.simulator.returns(act, fixed_seeds(split, self.episodes), raw=True).mean())
 
-        return act
+    def files(self, model: nn.Module) -> dict[str, bytes]:
+        """`agent.zip` for SB3, and the statistics of VecNormalize, if there are any."""
+        statistics = {} if self.vec_normalize is None else {"vecnormalize.pkl": self.vec_normalize}
+        return {"agent.zip": zip_of(self.source, _net(model)), **statistics}
+
+    def agent(self, model: nn.Module) -> Any:
+        """The model as an agent of SB3; replay buffers are empty."""
+        buffer = {"buffer_size": self.source.data["buffer_size"]} if self.is_off_policy else {}
+        return agent_of(self.source, _net(model), **buffer)
 
 
 _EPISODES = 2  # of each kind, whenever states are collected
