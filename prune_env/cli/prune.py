@@ -55,8 +55,8 @@ def prune(
         out: Folder of the network and its report.
         onnx: Write every entry point as ONNX, too.
         int8: Write ONNX files with 8-bit weights, too.
-        env: Environment in which an agent is scored, as Gymnasium writes it, e.g. Pendulum-v1 or my_module:MyEnv-v0.
-        trust: Unpickle the agent's file, which runs what is in it: for files of your own, or of those whom you trust.
+        env: Environment in which an agent is scored, e.g. Pendulum-v1, or my_module:MyEnv-v0.
+        trust: Unpickle the file of an agent, which runs what is in it: for your own, and those of whom you trust.
         options: Options of the target, e.g. latent_dim=8 data=mnist; of an agent e.g. episodes=50 critics=true.
     """
     from prune_env.api import prune as prune_network
@@ -69,7 +69,8 @@ def prune(
         options=parsed(options),
         keep=0.95 if keep is None and budget is None else keep,
         budget=budget, budget_unit=unit, policy=policy, rounds=rounds, steps=steps, protect=protect,
-        min_channels=min_channels, round_to=round_to, criterion=criterion, repair=repair, seed=seed, env=env, trust=trust,
+        min_channels=min_channels, round_to=round_to, criterion=criterion, repair=repair, seed=seed,
+        env=env, trust=trust,
     )  # fmt: skip
     if onnx or int8:
         files = result.export_onnx(folder / "model.onnx", int8=int8)
