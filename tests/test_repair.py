@@ -150,3 +150,13 @@ def test_targets_name_the_repair_that_suits_them():
     for name in ("autoencoder", "tdmpc"):
         assert make_target(name).repair in REPAIRS
     assert make_target("tdmpc").repair == "mean"
+
+
+def test_statistics_that_are_not_finite_are_forgotten():
+    target = make_target("autoencoder", latent_dim=4)
+    model, healthy = (target.build(torch.Generator().manual_seed(0)) for _ in range(2))
+    for statistic in (model.encoder[1].running_mean, model.encoder[1].running_var):
+        statistic.fill_(float("nan"))
+    for network in (model, healthy):
+        RecalibrateBatchNorm(count=2).after_cut(target, network, target.batches(torch.Generator().manual_seed(3)))
+    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), healthy.buffers(), strict=True))

@@ -83,3 +83,13 @@ def test_no_steps_no_change():
     before = {k: v.clone() for k, v in train_state.model.state_dict().items()}
     assert train(train_state.target, train_state.model, train_state.optimizers, batches(train_state), 0) == 0.0
     assert all(torch.equal(v, before[k]) for k, v in train_state.model.state_dict().items())
+
+
+def test_a_network_that_was_evaluated_is_trained_in_training_mode():
+    evaluated, other = fresh_train_state(SPEC), fresh_train_state(SPEC)
+    evaluated.model.eval()
+    for train_state in (evaluated, other):
+        train(train_state.target, train_state.model, train_state.optimizers, batches(train_state), 3)
+    assert all(module.training for module in evaluated.model.modules())
+    for mine, theirs in zip(evaluated.model.state_dict().values(), other.model.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)  # running statistics, too

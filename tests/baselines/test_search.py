@@ -263,3 +263,26 @@ def test_a_search_may_run_out_of_candidates(env):
     policy, view = Short(env), View()
     policy.attach(view)
     assert policy.predict(None)[0].tolist() == pytest.approx([0.4] * 3) and len(view.tried) == 2
+
+
+@pytest.mark.parametrize("best", [0, 3, 5])
+def test_the_best_trial_is_taken_wherever_it_is(env, best):
+    class Rising(RandomSearch):
+        def candidates(self, random, values):
+            for i in range(self.evaluations):
+                yield np.full(self.groups, 0.5 if i == best else 0.1 + 0.01 * i)
+
+    policy = Rising(env, evaluations=6)
+    policy.attach(View())
+    np.testing.assert_allclose(policy.predict(None)[0], 0.5)
+
+
+def test_cma_es_begins_with_draws_over_a_quarter_of_the_range(env):
+    view, policy = View(), CMAESSearch(env, evaluations=8)
+    for seed in range(12):
+        policy.seed(seed)
+        policy.attach(view)
+        policy.predict(None)
+    tried = np.array(view.tried)
+    np.testing.assert_allclose(tried.mean(), env.max_ratio / 2, rtol=0.15)
+    np.testing.assert_allclose(tried.std(), env.max_ratio / 4, rtol=0.2)

@@ -1,5 +1,7 @@
 """The leaderboard: who is ranked, in which order, and how the best agent compares."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -102,3 +104,11 @@ def test_other_configurations_are_left_out(duel, make_result):
     board, clean = rank_policies(mixed), rank_policies(duel)
     assert board.left_out == 1 and clean.left_out == 0
     assert [(s.policy, s.area) for s in board.standings] == [(s.policy, s.area) for s in clean.standings]
+
+
+def test_a_second_evaluation_seed_that_says_the_same_adds_no_certainty(make_results):
+    levels = {"ppo": 0.6, "fisher": 0.4}
+    once = list(make_results(levels, ppo={"learned": True}))
+    twice = [replace(record, seed=seed) for record in once for seed in (0, 1)]
+    for one, two in zip(rank_policies(Records(once)).standings, rank_policies(Records(twice)).standings, strict=True):
+        assert two.area == pytest.approx(one.area) and (two.complete, two.expected) == (8, 8)

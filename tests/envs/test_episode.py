@@ -169,3 +169,13 @@ def test_the_learning_rate_of_fine_tuning(make):
     env.network.restore()
     assert torch.equal(weight, env.network.train_state.model.encoder[0].weight)
     assert rates == [group["lr"] for group in env.network.train_state.optimizers[0].param_groups]
+
+
+@pytest.mark.parametrize(("shortfall", "retained"), [(0.5, -0.5), (1.0, -1.0), (7.0, -1.0)])
+def test_no_network_retains_less_than_a_collapsed_one(make, monkeypatch, shortfall, retained):
+    env = make(rounds=1, steps_per_round=0).unwrapped
+    env.reset(seed=0)
+    floor, dense = env.network.score_scale("validation")
+    monkeypatch.setattr(env.network, "score", lambda split: floor - shortfall * (dense - floor))
+    *_, info = env.step(np.full(7, 0.3, dtype=np.float32))
+    assert info["reward_terms"]["retained"] == pytest.approx(retained)

@@ -1,6 +1,7 @@
 """Objectives by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,3 +78,9 @@ def test_an_objective_is_registered_once(monkeypatch):
     assert make_objective("half")(TERMS) == 0.4
     with pytest.raises(ValueError, match="objective 'area' is already registered"):
         register_objective("area", lambda: None)
+
+
+def test_more_than_the_budget_earns_no_more_than_the_budget():
+    beyond = replace(TERMS, budget=0.2)  # 0.3 of the cents are gone
+    assert make_objective("budget")(beyond) == 0.8
+    assert make_objective("budget")(replace(TERMS, budget=0.3)) == 0.8

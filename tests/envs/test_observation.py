@@ -35,3 +35,15 @@ def test_observation_is_a_fresh_array(make):
     kept = first.copy()
     env.step(np.full(7, 0.5, dtype=np.float32))
     assert np.array_equal(first, kept)
+
+
+def test_the_share_of_parameters_is_of_those_that_are_present(make):
+    env = make(rounds=2, steps_per_round=0)
+    _, info = env.reset(seed=0)
+    observation, *_ = env.step(np.linspace(0.2, 0.8, 7, dtype=np.float32))
+    shares = observation.reshape(7, -1)[:, info["columns"].index("parameters")]
+    model = env.unwrapped.network.train_state.model
+    layers = [layer for part in (model.encoder, model.decoder) for layer in part if hasattr(layer, "out_features")]
+    present = sum(p.numel() for p in model.parameters())
+    roots = [layer.weight.numel() + layer.bias.numel() for layer in layers[:-1]]  # all but the output
+    np.testing.assert_allclose(shares, np.array(roots) / present, rtol=1e-5)

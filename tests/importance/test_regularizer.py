@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from prune_env.dense import CheckpointSpec
+from prune_env.dense.checkpoints import fresh_train_state
 from prune_env.importance import CosineL1, RegularizerConfig
 
 
@@ -70,3 +72,12 @@ def test_clock_and_surgery(tiny):
     l1.after_backward(torch.optim.SGD(tiny.model.parameters(), lr=1.0))
     assert tiny.model.a[0].weight.grad.abs().min() > 0  # the new, smaller parameters are reached
     assert tiny.model.b[2].weight.grad.abs().max() == 0  # the output layer is no root of a group
+
+
+def test_later_groups_are_ahead_in_phase():
+    """phi_i = i T / n is added to the time: with three groups the sign shows, with two it does not."""
+    surgeon = fresh_train_state(CheckpointSpec("autoencoder", {"hidden_layers": 1})).surgeon
+    l1 = CosineL1(surgeon, steps_per_epoch=10, config=RegularizerConfig(base=1.0, low=0.1, high=2.0, period=12.0))
+    assert len(surgeon.grouping) == 3
+    assert l1.strength(2.0, 1) == pytest.approx(0.1)  # 2 + 4 of 12 epochs: cos(pi) = -1
+    assert l1.strength(2.0, 2) == pytest.approx(0.1 + 0.95 * 1.5)  # 2 + 8: cos(5 pi / 3) = 1/2
