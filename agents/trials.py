@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
+HYPERPARAMS = "hyperparams"
+"""Attribute of a trial: its hyperparameters, once all are drawn."""
 _WORKER = "worker"  # attribute of a trial: the machine and process that run it
+_DRAW = "draw"  # attribute of a trial that is tried again: the number of its draw
 _CONFIG = "config"  # attribute of a study
 
 
@@ -103,39 +106,86 @@ def _open_storage(storage: str | Path) -> BaseStorage:
         with path.open("rb") as file:  # Optuna would append to any file
             if (first := file.readline()) and "op_code" not in json.loads(first):
                 raise ValueError("it is no journal of Optuna")
+        _drop_cut_line(path)
     return JournalStorage(JournalFileBackend(str(path)))
 
 
+def _drop_cut_line(path: Path) -> None:
+    """Drop a last line without its end, which a full disk or a power cut leaves: Optuna would write on in that line."""
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if not _cut(path):
+        return
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        if cut := _cut(path):  # nobody was about to write the rest
+            with path.open("r+b") as file:
+                file.truncate(path.stat().st_size - cut)
+    finally:
+        lock.release()
+
+
+def _cut(path: Path) -> int:
+    """Bytes after the last end of a line."""
+    return len(path.read_bytes().rpartition(b"\n")[2])
+
+
 def ask(study: Study, trials: int, seed: int) -> Trial | None:
-    """The next trial, drawn by its number and the seed; None if the study has as many as it should.
+    """The next trial; None if the study has as many as it should.
+
+    What is drawn depends on the seed and on how many trials were drawn before, without those that are tried again: an
+    interrupted study draws as one that was not.
 
     Args:
         study: The study.
         trials: Trials that it should have: finished, pruned or running, in whatever process.
         seed: Of the draws.
     """
+    from optuna.exceptions import UpdateFinishedTrialError
     from optuna.samplers import TPESampler
+    from optuna.trial import TrialState
 
-    _fail_orphans(study)
+    _give_back_orphans(study)
     if len(_counted(study)) >= trials:
         return None
+    if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        # A trial names its worker before it runs. Whenever the worker is killed, the next one knows whose it was.
+        study.enqueue_trial({}, user_attrs={_WORKER: _this_worker()})
     trial = study.ask()
-    trial.set_user_attr(_WORKER, _this_worker())
+    try:
+        trial.set_user_attr(_WORKER, _this_worker())
+    except UpdateFinishedTrialError:  # another process took it for that of a killed one, whose name it bore until now
+        return ask(study, trials, seed)
     if sum(other.number < trial.number for other in _counted(study)) >= trials:  # others asked at the same time
-        give_back(study, trial)
+        study.tell(trial.number, state=TrialState.FAIL)
         return None
-    draw = np.random.SeedSequence([seed, trial.number]).generate_state(1)[0]
+    draw = np.random.SeedSequence([seed, _draw(study, trial)]).generate_state(1)[0]
     study.sampler = TPESampler(seed=int(draw), multivariate=False)  # Optuna draws when a hyperparameter is asked for
     return trial
 
 
 def give_back(study: Study, trial: Trial | FrozenTrial) -> None:
-    """End a trial that was interrupted; its hyperparameters are tried again by whoever asks next."""
+    """End a trial that was interrupted; whoever asks next tries its hyperparameters again."""
     from optuna.trial import TrialState
 
-    study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-    if trial.params:
-        study.enqueue_trial(trial.params)
+    held = study.get_trials(deepcopy=False)[trial.number]
+    if held.state.is_finished():
+        return
+    draw = _draw(study, held)
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if not any(other.user_attrs.get(_DRAW) == draw for other in waiting):  # before it ends: a kill here loses nothing
+        again = held.params if HYPERPARAMS in held.user_attrs else {}
+        study.enqueue_trial(again, user_attrs={_WORKER: _this_worker(), _DRAW: draw})
+    study.tell(held.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def _draw(study: Study, trial: Trial | FrozenTrial) -> int:
+    """The number of the draw of a trial: its own, less those of the trials before it that repeat others."""
+    repeated = trial.user_attrs.get(_DRAW)
+    if repeated is not None:
+        return repeated
+    return trial.number - sum(_DRAW in other.user_attrs for other in study.get_trials(deepcopy=False)[: trial.number])
 
 
 def _counted(study: Study) -> list[FrozenTrial]:
@@ -145,22 +195,22 @@ def _counted(study: Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=states)
 
 
-def _fail_orphans(study: Study) -> None:
+def _give_back_orphans(study: Study) -> None:
     """Give back the trials of processes of this machine that were killed."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        machine, _, process = trial.user_attrs.get(_WORKER, "").rpartition(":")
-        if machine == platform.node() and not _is_running(int(process)):
+        machine, process, started = trial.user_attrs.get(_WORKER, "::").rsplit(":", 2)
+        if machine == platform.node() and not _is_running(int(process), started):
             give_back(study, trial)
 
 
 def _this_worker() -> str:
-    return f"{platform.node()}:{os.getpid()}"
+    return f"{platform.node()}:{os.getpid()}:{_started(os.getpid())}"
 
 
-def _is_running(process: int) -> bool:
-    """Whether another process of that number exists; this one has no trial when it asks for one."""
+def _is_running(process: int, started: str) -> bool:
+    """Whether another process is the one of that number that was started then; this one has no trial when it asks."""
     if process == os.getpid():
         return False
     try:
@@ -168,5 +218,13 @@ def _is_running(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:  # of another user
-        return True
-    return True
+        pass
+    return _started(process) == started
+
+
+def _started(process: int) -> str:
+    """When a process was started, in the system's own unit, as numbers of processes are used again; "" if unknown."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

@@ -15,7 +15,7 @@ from prune_env.agents.hyperparameters import check_hyperparams
 from prune_env.agents.search_spaces import SEARCH_SPACES
 from prune_env.agents.settings import load_hyperparams
 from prune_env.agents.train import ENV_OPTIONS, EnvFactory, train_agent
-from prune_env.agents.trials import PRUNERS, ask, give_back, open_study
+from prune_env.agents.trials import HYPERPARAMS, PRUNERS, ask, give_back, open_study
 from prune_env.open_sets import find
 from prune_env.storage import canonical_json, expanded, write_atomically
 from prune_env.validation import Range, check_value
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
-HYPERPARAMS, ERROR = "hyperparams", "error"
-"""Attributes of a trial: its hyperparameters, and why it failed."""
+ERROR = "error"
+"""Attribute of a trial: why it failed."""
 _TOO_MANY_FAILURES = 3
 # How training with unfortunate hyperparameters ends: weights that are not finite, here or in another process.
 _DIVERGED = (ValueError, EOFError, ConnectionError)

@@ -13,11 +13,16 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import optuna
 import pytest
 import torch
 import torch.utils.tensorboard  # forked children then need not import it, which takes longer than a run
+import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
-from prune_env.agents import train_agent
+from prune_env.agents import train_agent, tune_agent
 from prune_env.agents.evaluations import read_evaluations
 from prune_env.agents.saved import read_description
 from prune_env.benchmark import Records, compare
@@ -103,6 +108,20 @@ def training(out):
     )  # fmt: skip
 
 
+def tuning(out, storage="{}/study.journal"):
+    options = {"target": "simple", "steps_per_round": 2, "rounds": 1, "budget": [0.3, 0.6], "pool": 2, **NETWORK}
+    small = {"n_steps": 8, "batch_size": 8, "n_epochs": 2}
+    tune_agent(
+        "ppo", "PruneEnv/Pruning-v0", out, env_options=options, trials=4, timesteps=24, n_envs=1, hyperparams=small,
+        storage=storage.format(out), eval_every=8, eval_episodes=2, progress=False,
+    )  # fmt: skip
+
+
+def tuning_in_a_database(out):
+    out.mkdir(parents=True, exist_ok=True)
+    tuning(out, "sqlite:///{}/study.db")
+
+
 def damage_of(seed):
     network = subject({"target": "simple", **NETWORK}, seed)
     return [
@@ -149,6 +168,24 @@ def results_of_training(out):
     return read_description(out / "model.zip")["made_by"]["timesteps"], curve.timesteps.tolist()
 
 
+def results_of_tuning(out):
+    """Every trial with its draws and values, and the agent of each that was not cut off; none is left running."""
+    path = out / "study.journal"
+    storage = JournalStorage(JournalFileBackend(str(path))) if path.exists() else f"sqlite:///{out / 'study.db'}"
+    study = optuna.load_study(study_name="ppo on PruneEnv/Pruning-v0", storage=storage)
+    ended = [trial for trial in study.trials if trial.state != TrialState.FAIL]
+    trials = [(trial.state, trial.params, trial.values, trial.intermediate_values) for trial in ended]
+    agents = [
+        (
+            read_description(folder / "model.zip")["made_by"]["timesteps"],
+            read_evaluations(folder / "evaluations.npz").results.tolist(),
+        )
+        for folder in (out / "trials" / str(trial.number) for trial in ended)
+    ]
+    assert {trial.state for trial in ended} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    return trials, agents, yaml.safe_load((out / "best.yaml").read_text())
+
+
 def results_of_studying(out):
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
@@ -165,6 +202,8 @@ KINDS = {
     "bench": Kind(bench, results_of_bench),
     "pretrain": Kind(pretraining, results_of_pretraining),
     "train": Kind(training, results_of_training),
+    "tune": Kind(tuning, results_of_tuning),
+    "tune in a database": Kind(tuning_in_a_database, results_of_tuning),
     "studies": Kind(studying, results_of_studying),
 }
 

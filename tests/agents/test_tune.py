@@ -1,5 +1,6 @@
 """Tuning: trials on training networks, shared by processes, given back when they are interrupted."""
 
+import os
 import sys
 
 import gymnasium as gym
@@ -157,6 +158,7 @@ def test_three_failures_in_a_row_end_the_study(tune, tmp_path, monkeypatch):
 
 
 # ---------------------------------------------------------------------- shared by processes
+DEAD = f"{trials.platform.node()}:{2**22 + 1}:1"  # above the largest number of a process of Linux
 STORAGES = pytest.mark.parametrize("storage", ["sqlite:///{}/tune.db", "{}/tune.journal"])
 
 
@@ -170,7 +172,7 @@ def opened(tmp_path):
 
 @STORAGES
 def test_processes_share_a_storage_and_the_number_of_trials(opened, monkeypatch, storage):
-    monkeypatch.setattr(trials, "_is_running", lambda process: True)  # both are this process
+    monkeypatch.setattr(trials, "_is_running", lambda process, started: True)  # both are this process
     here, there = opened(storage), opened(storage)
     first, second = ask(here, 2, seed=0), ask(there, 2, seed=0)
     assert [first.number, second.number] == [0, 1] and ask(here, 2, seed=0) is None
@@ -187,11 +189,76 @@ def test_trials_of_a_killed_process_are_tried_again(opened, monkeypatch, storage
     study = opened(storage)
     killed = ask(study, 1, seed=0)
     drawn = killed.suggest_float("x", 0, 1)
-    killed.set_user_attr("worker", f"{trials.platform.node()}:{2**22 + 1}")  # above the largest process id of Linux
+    killed.set_user_attr("worker", DEAD)
     again = ask(study, 1, seed=0)
     assert again.number != killed.number and again.suggest_float("x", 0, 1) == drawn
-    again.set_user_attr("worker", "another machine:1")
+    again.set_user_attr("worker", "another machine:1:2")
     assert ask(study, 1, seed=0) is None  # it may still run
+
+
+@STORAGES
+def test_a_process_killed_while_it_asks_leaves_no_trial_that_runs_for_ever(opened, monkeypatch, storage):
+    study = opened(storage)
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trials, "_this_worker", lambda: DEAD)
+        patch.setattr(optuna.Trial, "set_user_attr", killed)
+        ask(study, 1, seed=0)
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
+    assert ask(study, 1, seed=0).number == 1
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.RUNNING]
+
+
+@STORAGES
+def test_a_trial_that_another_process_gave_back_meanwhile_is_left_to_it(opened, monkeypatch, storage):
+    study, name = opened(storage), optuna.Trial.set_user_attr
+    early = iter([True])
+
+    def given_back_meanwhile(trial, *attribute):
+        if next(early, False):
+            give_back(opened(storage), trial)
+        name(trial, *attribute)
+
+    monkeypatch.setattr(optuna.Trial, "set_user_attr", given_back_meanwhile)
+    assert ask(study, 1, seed=0).number == 1
+
+
+def test_an_interrupted_study_draws_as_one_that_was_not(opened):
+    def drawn(study, interruptions):
+        values = []
+        while (trial := ask(study, 4, seed=0)) is not None:
+            value = [trial.suggest_float("x", 0, 1)]
+            if trial.number in interruptions:
+                trial.set_user_attr("worker", DEAD)
+                continue
+            value.append(trial.suggest_float("y", 0, 1))
+            study.tell(trial, sum(value))
+            values.append(value)
+        return values
+
+    whole = drawn(opened("sqlite:///{}/whole.db"), ())
+    assert len(whole) == 4 and len({x for x, _ in whole}) == 4
+    assert drawn(opened("sqlite:///{}/cut.db"), (0, 1, 3)) == whole
+
+
+def test_the_number_of_a_process_that_ended_may_be_used_again():
+    parent = os.getppid()
+    assert trials._is_running(parent, trials._started(parent)) and not trials._is_running(parent, "before")
+
+
+def test_a_journal_whose_last_line_was_cut_is_written_on(opened, tmp_path):
+    study = opened("{}/tune.journal")
+    study.tell(ask(study, 9, seed=0), 1.0)
+    path = tmp_path / "tune.journal"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines()[-1][:20])
+    study = opened("{}/tune.journal")
+    assert path.read_bytes().startswith(whole) and path.read_bytes().count(b"\n") == whole.count(b"\n") + 1
+    study.tell(ask(study, 9, seed=0), 2.0)
+    assert [trial.value for trial in opened("{}/tune.journal").trials] == [1.0, 2.0]
 
 
 def test_giving_back_twice_is_giving_back_once(opened):
@@ -199,7 +266,7 @@ def test_giving_back_twice_is_giving_back_once(opened):
     trial = ask(study, 1, seed=0)
     give_back(study, trial)
     give_back(study, trial)
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL]
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
 @STORAGES
