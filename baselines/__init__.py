@@ -38,6 +38,7 @@ from prune_env.baselines.sensitivity_files import write_sensitivity
 from prune_env.baselines.soft_coefficients import SoftGradient, SoftGrid
 from prune_env.baselines.threshold import THRESHOLDS, GlobalThreshold
 from prune_env.baselines.trial import BestHeuristic
+from prune_env.baselines.tuning import tune_heuristic
 
 __all__ = [
     "ALLOCATIONS",
@@ -92,5 +93,6 @@ __all__ = [
     "register_allocation",
     "standardise",
     "threshold_widths",
+    "tune_heuristic",
     "write_sensitivity",
 ]

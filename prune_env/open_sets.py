@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import yaml
@@ -122,18 +123,44 @@ class UnknownOptionError(TypeError, ValueError):
 def split_options(text: str) -> tuple[str, dict[str, Any]]:
     """`name:key=value,key=value` as the name and its options; values are YAML: numbers, true, [1, 0, 1], words.
 
+    `name:@FILE` reads options from a YAML file, such as `prune-env tune` writes; others may follow and replace them.
+
     Raises:
-        ValueError: If an option is not KEY=VALUE, or is given twice.
+        ValueError: If an option is not KEY=VALUE, or is given twice, or a file holds no options.
+        OSError: If a file cannot be read.
     """
     name, colon, rest = text.partition(":")
     options: dict[str, Any] = {}
     for option in re.split(r",(?![^\[{]*[\]}])", rest) if colon else []:
+        if option.startswith("@"):
+            options |= _options_of(option[1:])
+            continue
         key, found, value = option.partition("=")
         key = key.strip()
         if not found or not key.isidentifier() or key in options:
             raise ValueError(f"options are written NAME:KEY=VALUE,KEY=VALUE, each key once; got {text!r}")
         options[key] = parse_value(key, value)
     return name, options
+
+
+def join_options(name: str, options: Mapping[str, Any]) -> str:
+    """What `split_options` reads as this name with these options."""
+    words = {
+        key: value if isinstance(value, str) and parse_value(key, value) == value else json.dumps(value)
+        for key, value in options.items()
+    }
+    return f"{name}:{','.join(f'{key}={word}' for key, word in words.items())}" if options else name
+
+
+def _options_of(path: str) -> dict[str, Any]:
+    """The options in a YAML file."""
+    try:
+        content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} holds no options in YAML ({str(error).partition(chr(10))[0]})") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) and key.isidentifier() for key in content):
+        raise ValueError(f"{path} holds no options, which are lines KEY: VALUE")
+    return content
 
 
 def parse_value(name: str, text: str) -> Any:

@@ -580,3 +580,12 @@ def test_prune_and_latency_take_ones_own_network_from_a_file(run, tmp_path):
     for subject, said in (("mine.py:nothing", "got 3"), ("other.py:x", "no file 'other.py'"), ("no", "unknown target")):
         status, _, wrong = run("prune", subject, "--budget", "0.4")
         assert status == 2 and said in wrong
+
+
+def test_tune_chooses_the_temperature_of_a_heuristic(run):
+    arguments = ["--pool", 1, "--trials", 2, "--budget", "0.5", "-s", *NETWORK]
+    status, out, _ = run("tune", "gradient", *arguments)
+    assert status == 0 and "best temperature: runs/tune/gradient/best.yaml" in out and "temperature: " in out
+    assert "--policies gradient gradient:@runs/tune/gradient/best.yaml" in out
+    status, _, error = run("tune", "uniform", *arguments)
+    assert status == 2 and "no temperature to tune" in error

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prune_env.open_sets import add, find, split_options
+from prune_env.open_sets import add, find, join_options, split_options
 
 
 def test_a_known_name_is_found_and_an_unknown_one_lists_the_known():
@@ -36,3 +36,23 @@ def test_options_are_given_with_a_name(text, name, options):
 def test_options_that_are_not_pairs_are_refused(text):
     with pytest.raises(ValueError, match="NAME:KEY=VALUE"):
         split_options(text)
+
+
+def test_options_from_a_file(tmp_path):
+    path = tmp_path / "best.yaml"
+    path.write_text("# by hand\ntemperature: 0.5\nweights: [1, 0]\n")
+    assert split_options(f"combined:@{path}") == ("combined", {"temperature": 0.5, "weights": [1, 0]})
+    assert split_options(f"combined:@{path},amount=0.2")[1] == {"temperature": 0.5, "weights": [1, 0], "amount": 0.2}
+    for content in ("temperature", "[1, 2]", "{a b: 1}", "a: ["):
+        path.write_text(content)
+        with pytest.raises(ValueError, match="holds no options"):
+            split_options(f"combined:@{path}")
+    with pytest.raises(OSError, match="nowhere"):
+        split_options("combined:@nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"a": 1e-3, "b": [1, 0, 1], "c": True, "d": None}, {"a": "word", "b": "1e-3", "c": "true"}]
+)
+def test_options_are_written_as_they_are_read(options):
+    assert split_options(join_options("name", options)) == ("name", options)

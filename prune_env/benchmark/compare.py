@@ -19,7 +19,7 @@ import gymnasium as gym
 import numpy as np
 
 from prune_env.benchmark.agent_training import AgentTraining, add_trainings
-from prune_env.benchmark.policies import Policy, find_policy, make_policy, policy_title
+from prune_env.benchmark.policies import Policy, find_policy, make_policy, policy_title, spelled_out
 from prune_env.benchmark.records_file import FILE_NAME, append, finished_keys
 from prune_env.benchmark.result import Failure, Key, Result
 from prune_env.benchmark.rollout import begin, rollout
@@ -97,7 +97,8 @@ def compare(
     out. How saved agents were trained is kept in `out`/agents.json.
 
     Args:
-        policies: Names of policies or paths of saved ones.
+        policies: Names of policies, with options (`gradient:temperature=0.5`, or `gradient:@best.yaml` from a file), or
+            paths of saved ones.
         env: Id of the environment.
         budgets: Sparsities to prune to.
         networks: How many networks of the pool.
@@ -118,6 +119,7 @@ def compare(
     options = canonical_json(given)
     setting = _Setting(env, options, networks, split)
     check_engine(engine)
+    policies = [spelled_out(name) for name in policies]
     out = expanded(out)
     path = out / FILE_NAME
     planned = _plan(setting, list(policies), [float(b) for b in budgets], seeds, path)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from prune_env.envs import PruningEnv
-from prune_env.open_sets import add, split_options, unknown
+from prune_env.open_sets import add, join_options, split_options, unknown
 from prune_env.storage import expanded
 
 
@@ -112,5 +112,21 @@ def make_policy(name: str, env: PruningEnv) -> Policy:
 
 def policy_title(name: str) -> str:
     """What tables and plots call a policy: its name, or for a saved one the folder that it lies in."""
+    if name.partition(":")[0] in known_policies():
+        return name  # an option may be the path of a saved one
     path = expanded(name)
     return path.parent.name or path.stem if path.suffix and len(path.parts) > 1 else name
+
+
+def spelled_out(name: str) -> str:
+    """The name of a policy with options from a file (`gradient:@best.yaml`) written out; other names as they are.
+
+    Records then say what a policy was, and a worker needs no file.
+
+    Raises:
+        ValueError: If the file holds no options.
+        OSError: If it cannot be read.
+    """
+    if ":@" not in name and ",@" not in name:
+        return name
+    return join_options(*split_options(name))

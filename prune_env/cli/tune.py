@@ -1,11 +1,15 @@
-"""`prune-env tune`: hyperparameters of agents."""
+"""`prune-env tune`: hyperparameters of agents, temperatures of heuristics."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from prune_env.benchmark import known_policies
 from prune_env.cli.shared import (
     Hyperparameters,
     Name,
@@ -15,6 +19,7 @@ from prune_env.cli.shared import (
     env_options,
     out_folder,
     parse_hyperparameters,
+    processes,
     say,
     say_whose,
 )
@@ -47,12 +52,16 @@ def tune(
 ) -> None:
     """Tune the hyperparameters of an algorithm with Optuna, on training networks only; held-out ones are never used.
 
+    With the name of an importance heuristic, its temperature is chosen on the training networks instead, among nine, or
+    TRIALS if that is less; `prune-env bench --policies gradient:@OUT/best.yaml` lets it compete. Of a pair of budgets,
+    four from the lower to the higher are used then, and what belongs to agents is not.
+
     Run the same command several times at once, on one machine or many that share the storage, and the processes work on
     one study. Run it again to go on after an interruption. The best hyperparameters are in OUT/best.yaml:
     `prune-env train ALGO -p @OUT/best.yaml`.
 
     Args:
-        algo: Name of an algorithm, see `prune-env list algorithms`.
+        algo: Name of an algorithm, see `prune-env list algorithms`, or of a heuristic with a temperature.
         env: Id of the environment.
         out: Folder of best.yaml and of each trial's agent; by default runs/tune/ALGO.
         trials: Trials of the study in all.
@@ -78,7 +87,12 @@ def tune(
     chosen = env_options(options, device, pool=pool, rounds=rounds, budget=list(budget))
     fixed = parse_hyperparameters(hyperparameters)
 
-    from prune_env.agents import tune_agent
+    from prune_env.agents import SEARCH_SPACES, tune_agent
+
+    if algo not in SEARCH_SPACES and algo.partition(":")[0] in known_policies():
+        budgets = tuple(np.linspace(*budget, 4).tolist()) if len(budget) == 2 else budget
+        _tune_heuristic(algo, env, out, trials, pool, budgets, env_options(options, device, rounds=rounds))
+        return
 
     say_whose(algo, options)
     single_threaded()
@@ -90,6 +104,29 @@ def tune(
     )  # fmt: skip
     say(f"best hyperparameters: {path}\n{path.read_text()}")
     say(f"train: {shlex.join(['prune-env', 'train', algo, '--env', env, '-p', f'@{path}'])}", style="dim")
+
+
+def _tune_heuristic(
+    policy: str, env: str, out: Path | None, trials: int, pool: int, budgets: Sequence[float], chosen: Mapping[str, Any]
+) -> None:
+    from prune_env.baselines import tune_heuristic
+    from prune_env.baselines.tuning import TEMPERATURES
+
+    single_threaded()
+    folder = out_folder(out or Path("runs") / "tune" / policy.replace(":", "-"))
+    temperatures = (
+        np.geomspace(TEMPERATURES[0], TEMPERATURES[-1], trials) if trials < len(TEMPERATURES) else TEMPERATURES
+    )
+    path = tune_heuristic(
+        policy, env, folder, temperatures=[float(f"{t:.3g}") for t in temperatures], networks=pool,
+        budgets=[round(b, 6) for b in budgets], env_options=chosen, jobs=processes(None),
+    )  # fmt: skip
+    say(f"best temperature: {path}\n{path.read_text()}")
+    name = policy.partition(":")[0]
+    say(
+        f"compete: {shlex.join(['prune-env', 'bench', '--env', env, '--policies', name, f'{name}:@{path}'])}",
+        style="dim",
+    )
 
 
 def _say_how_it_ended(study: Study, trial: FrozenTrial) -> None:

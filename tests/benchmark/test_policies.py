@@ -7,7 +7,7 @@ import pytest
 
 from prune_env.baselines import Uniform
 from prune_env.benchmark import known_policies, make_policy, policies, register_policy
-from prune_env.benchmark.policies import find_policy, policy_title
+from prune_env.benchmark.policies import find_policy, policy_title, spelled_out
 
 ENV = SimpleNamespace(columns=(), group_names=("a", "b"), max_ratio=0.9)  # all that a factory reads
 
@@ -90,3 +90,16 @@ def test_without_the_package_installed_the_message_asks_for_it(monkeypatch):
 )
 def test_saved_policies_are_called_after_their_folders(name, title):
     assert policy_title(name) == title
+
+
+def test_a_search_from_a_saved_agent_keeps_its_own_name():
+    assert policy_title("cma-es:start=runs/ppo/model.zip") == "cma-es:start=runs/ppo/model.zip"
+    assert policy_title("runs/ppo/model.zip") == "ppo"
+
+
+def test_options_from_a_file_are_written_out(tmp_path):
+    path = tmp_path / "best.yaml"
+    path.write_text("temperature: 0.5\n")
+    assert spelled_out(f"gradient:@{path}") == "gradient:temperature=0.5"
+    assert spelled_out(f"gradient:amount=0.4,@{path}") == "gradient:amount=0.4,temperature=0.5"
+    assert spelled_out("cma-es:evaluations=3") == "cma-es:evaluations=3"
