@@ -22,8 +22,9 @@ from prune_env.export.latency import compare_torch
 from prune_env.export.save import state_bytes
 from prune_env.export.stages import Stage, add_stage, cut_to_shape, layers_of, shapes_of
 from prune_env.groups.tracing.replica import copied
-from prune_env.importance import MEASURES
+from prune_env.importance import CRITERIA, MEASURES
 from prune_env.isolation import isolated
+from prune_env.open_sets import configured
 from prune_env.targets import ModuleTarget, Target
 from prune_env.targets.module import NO_LOSS
 from prune_env.validation import Range, check_value
@@ -130,6 +131,8 @@ def prune(
         "components": components, "optimizer": optimizer, "entry_points": entry_points, "deploy": deploy,
     }  # fmt: skip
     given = dict(options or {}) | ({} if env is None else {"env_id": env}) | ({"trust": True} if trust else {})
+    if isinstance(model, nn.Module) and loss is not None and not _reads_importance(policy, criterion):
+        functions["importance_passes"] = 0
     with _untouched_generators(batches):
         network = network_of(model, functions, given, seed=seed, protect=tuple(protect))
         if isinstance(model, str):  # whose dense network may have been trained for this
@@ -201,6 +204,15 @@ def _search(
     )
     report.latency.extend(compare_torch(target, dense, model, seconds=_TIMING))
     return Pruned(model, report, target, dense)
+
+
+def _reads_importance(policy: str, criterion: str | None) -> bool:
+    """Whether importance has to be measured: not for a heuristic and a criterion that say they read none of it."""
+    if policy == "best" or configured("criterion", criterion or "fisher_weight", CRITERIA).measures:
+        return True
+    factory: Any = find_policy(policy)
+    needs = getattr(getattr(factory, "func", factory), "needs", None)
+    return needs is None or bool(set(needs) & set(MEASURES))
 
 
 def _has_loss(target: Target) -> bool:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from trained_target import Trained
 
 import prune_env
-from prune_env.api import BEST
+from prune_env.api import BEST, one_call
 
 QUICK = {**FUNCTIONS, "progress": False, "steps": 5}
 
@@ -167,3 +167,20 @@ def test_what_cannot_be_pruned_is_said():
         prune_env.prune("simple", budget=0.5, loss=loss)
     with pytest.raises(ValueError, match="inplace is for an"):
         prune_env.prune("simple", budget=0.5, inplace=True)
+
+
+@pytest.mark.parametrize(
+    ("choice", "steps"),
+    [
+        ({"policy": "uniform", "criterion": "l2"}, 0),
+        ({"policy": "l2", "criterion": "bn_scale"}, 0),
+        ({"policy": "uniform"}, 20),
+        ({"policy": "gradient", "criterion": "l2"}, 20),
+        ({"policy": "global", "criterion": "l2"}, 20),
+    ],
+)
+def test_importance_is_measured_where_it_is_read(choice, steps, monkeypatch):
+    seen, make = [], one_call.network_of
+    monkeypatch.setattr(one_call, "network_of", lambda *a, **k: seen.append(make(*a, **k)) or seen[0])
+    prune_env.prune(trained(), **QUICK | {"steps": 0} | choice, budget=0.5)
+    assert seen[0].train_state.tracker.steps == steps
