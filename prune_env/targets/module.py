@@ -91,6 +91,7 @@ class ModuleTarget(Target):
         self._example, self._trace, self._deploy = example, trace, deploy
         self._loss, self._batches, self._score, self._floor = loss, batches, score, floor
         self._optimizer, self._entry_points = optimizer, entry_points
+        self._floors: dict[Split, float] = {}
         self._splits = score is not None and _takes_split(score)
 
     @property
@@ -250,11 +251,13 @@ class ModuleTarget(Target):
         """The floor that was given, or the score of the network with all parameters at zero."""
         if self._floor is not None:
             return float(self._floor)
-        silent = copied(self.model)
-        with torch.no_grad():
-            for parameter in silent.parameters():
-                parameter.zero_()
-        return self.score(silent, split)
+        if split not in self._floors:
+            silent = copied(self.model)
+            with torch.no_grad():
+                for parameter in silent.parameters():
+                    parameter.zero_()
+            self._floors[split] = self.score(silent, split)
+        return self._floors[split]
 
     def check_scale(self) -> None:
         """Whether the score tells the network from a trivial solution.
