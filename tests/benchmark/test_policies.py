@@ -54,7 +54,7 @@ def test_a_name_that_is_taken_is_refused():
 
 
 def test_an_unknown_name_lists_the_known_ones_and_the_suffixes():
-    with pytest.raises(ValueError, match=r"did you mean 'fisher'\? \(known: bayes, .*uniform.*\(\.zip\)"):
+    with pytest.raises(ValueError, match=r"did you mean 'fisher'\? \(known: amc, bayes, .*uniform.*\.zip\)"):
         make_policy("fischer", ENV)
     with pytest.raises(ValueError, match=r"unknown policy 'runs/ppo'"):
         find_policy("runs/ppo")
