@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from prune_env.baselines.ablated import Ablated
 from prune_env.baselines.amc import AMC
 from prune_env.baselines.criterion import CriterionImportance
 from prune_env.baselines.depgraph import depgraph_global, depgraph_local
@@ -54,6 +55,7 @@ POLICIES: dict[str, Callable[..., Heuristic | Privileged]] = {
     **ALLOCATORS,
     "criterion": CriterionImportance,
     "best-heuristic": BestHeuristic,
+    "ablated": Ablated,
     **SEARCHES,
     **LEARNED,
     **DEPGRAPH,

@@ -11,6 +11,7 @@ from prune_env.envs import ENVIRONMENTS
 from prune_env.testing import check_policy, check_target
 
 COSTLY = {
+    "ablated": "ablated:networks=2",
     "random-search": "random-search:evaluations=2",
     "cma-es": "cma-es:evaluations=12",
     "amc": "amc:episodes=3,warmup=1",
@@ -45,7 +46,7 @@ def test_policies(name, env):
 
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_ids_are_registered_with_their_version(env_id):
-    assert gym.spec(env_id).version == 0
+    assert gym.spec(env_id).version == int(env_id.rpartition("-v")[2])
     assert gym.spec(env_id).kwargs == {"env_id": env_id}
 
 

@@ -69,6 +69,8 @@ CONTEXT_COLUMNS = (
     Column("retained", -1, 2, "retained score of the network"),
     Column("progress", 0, 1, "share of the rounds that is over"),
 )
+SIZE_COLUMNS = ("channels", "size", "kept", "parameters")
+"""The columns that tell how large a group is."""
 FORMS: dict[str, tuple[str, ...]] = {
     "importance": PAPER_MEASURES,
     "full": (*PAPER_MEASURES, *(column.name for column in CONTEXT_COLUMNS)),
