@@ -1,7 +1,7 @@
 """What a policy reads: the same policy with a part of its observation taken away.
 
-Averaged over networks, columns say what is usual at a group's place, and nothing of the network at hand. Made equal over
-groups, they say nothing at all. A policy that does as well either way does not read them.
+Averaged over networks, columns say what is usual at a group's place, and nothing of the network at hand. Made equal
+over groups, they say nothing at all. A policy that does as well either way does not read them.
 
 Letters: G groups, F columns.
 """

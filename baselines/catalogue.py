@@ -49,7 +49,7 @@ SEARCHES: dict[str, type[Search]] = {
 LEARNED: dict[str, Callable[..., Privileged]] = {"amc": AMC}
 """Name -> what learns to prune one network by trials on it."""
 
-POLICIES: dict[str, Callable[..., Heuristic | Privileged]] = {
+POLICIES: dict[str, Callable[..., Heuristic | Privileged | Ablated]] = {
     **HEURISTICS,
     **THRESHOLDS,
     **ALLOCATORS,
