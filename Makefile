@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow test-models perf docs lint format clean
+.PHONY: install demo test test-slow test-models test-clients perf docs lint format clean
 
 install: $(STAMP)
 
@@ -27,6 +27,12 @@ test-models:
 	test -x .venv-models/bin/python || $(PYTHON) -m venv .venv-models
 	.venv-models/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" -r tests/models/requirements.txt
 	.venv-models/bin/python -m pytest -m models -q tests/models
+
+# The libraries that people train agents with, in an environment of their own; `docs/clients.md` has a table of such a run.
+test-clients:
+	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -e . -r tests/clients/requirements.txt
+	.venv-clients/bin/python tests/clients/run.py
 
 # Speed ratios, measured side by side in one run.
 perf: $(STAMP)

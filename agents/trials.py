@@ -142,7 +142,6 @@ def ask(study: Study, trials: int, seed: int) -> Trial | None:
         trials: Trials that it should have: finished, pruned or running, in whatever process.
         seed: Of the draws.
     """
-    from optuna.exceptions import UpdateFinishedTrialError
     from optuna.samplers import TPESampler
     from optuna.trial import TrialState
 
@@ -155,7 +154,7 @@ def ask(study: Study, trials: int, seed: int) -> Trial | None:
     trial = study.ask()
     try:
         trial.set_user_attr(_WORKER, _this_worker())
-    except UpdateFinishedTrialError:  # another process took it for that of a killed one, whose name it bore until now
+    except RuntimeError:  # finished: another process took it for that of a killed one, whose name it bore until now
         return ask(study, trials, seed)
     if sum(other.number < trial.number for other in _counted(study)) >= trials:  # others asked at the same time
         study.tell(trial.number, state=TrialState.FAIL)
