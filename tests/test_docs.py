@@ -69,6 +69,13 @@ SMALLER = {
         ".after >= 0.95": ".after >= 0.3",
         'policy="fisher", ': 'policy="fisher", steps=5, ',
     },
+    "own-agent.md": {
+        "30_000": "4_096",
+        "keep=0.95, progress": 'keep=0.3, steps=5, policy="uniform", options={"episodes": 3}, progress',
+        "1_000": "512",
+        'policy="fisher", progress': 'policy="fisher", steps=5, options={"episodes": 3}, progress',
+        "rounds=2, budget=0.5": "rounds=2, budget=0.5, episodes=3",
+    },
     "own-world-model.md": {"range(15)": "range(2)", "steps=60": "steps=5"},
     "train-and-tune.md": {
         '"pool": 4, ': '"pool": 1, "dense_steps": 300, ',

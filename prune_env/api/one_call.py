@@ -130,7 +130,7 @@ def prune(
         "example": example, "trace": trace, "loss": loss, "batches": batches, "score": score, "floor": floor,
         "components": components, "optimizer": optimizer, "entry_points": entry_points, "deploy": deploy,
     }  # fmt: skip
-    given = dict(options or {}) | ({} if env is None else {"env_id": env}) | ({"trust": True} if trust else {})
+    given = dict(options or {}) | ({} if env is None else {"env": env}) | ({"trust": True} if trust else {})
     if isinstance(model, nn.Module) and loss is not None and not _reads_importance(policy, criterion):
         functions["importance_passes"] = 0
     with _untouched_generators(batches):

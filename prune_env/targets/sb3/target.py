@@ -51,7 +51,7 @@ class SB3Agent(Target):
     Args:
         agent: Path of a zip that SB3's `model.save` wrote, or the agent itself; by default one that comes with the
             package.
-        env_id: Gymnasium's id of the environment in which it is scored; of "CartPole-v1" for the agent that ships.
+        env: Gymnasium's id of the environment in which it is scored; of "CartPole-v1" for the agent that ships.
         env_kwargs: Arguments of the environment.
         trust: Whether the file may be unpickled, which runs what is in it. An agent that is passed itself needs none.
         vec_normalize: Path of the statistics that VecNormalize saved, if the agent was trained behind it. The file is
@@ -76,7 +76,7 @@ class SB3Agent(Target):
     def __init__(
         self,
         agent: Any = None,
-        env_id: str | None = None,
+        env: str | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
         trust: bool = False,
         vec_normalize: str | Path | None = None,
@@ -87,15 +87,15 @@ class SB3Agent(Target):
         batch_size: int = 128,
     ):
         if agent is None:
-            agent, env_id, trust = SHIPPED, env_id or "CartPole-v1", True
-        if env_id is None:
-            raise ValueError("give the environment in which the agent is scored: env_id (--env), such as 'CartPole-v1'")
-        check_value("env_id", env_id, str)
+            agent, env, trust = SHIPPED, env or "CartPole-v1", True
+        if env is None:
+            raise ValueError("give the environment in which the agent is scored: env (--env), such as 'CartPole-v1'")
+        check_value("env", env, str)
         check_value("episodes", episodes, int, Range(1, 1_000_000, "[]"))
         check_value("batch_size", batch_size, int, Range(1))
         check_value("learning_rate", learning_rate, float, Range(0, ends="()"))
         check_value("fine_tuning", fine_tuning, str, FINE_TUNING)
-        self.env_id, self.env_kwargs = env_id, dict(env_kwargs or {})
+        self.env, self.env_kwargs = env, dict(env_kwargs or {})
         self.critics, self.fine_tuning, self.episodes = bool(critics), fine_tuning, episodes
         self.learning_rate, self.batch_size = float(learning_rate), batch_size
         self.source = AgentSource.of(agent, trust)
@@ -120,7 +120,7 @@ class SB3Agent(Target):
         normalised = self.vec_normalize and hashlib.sha256(self.vec_normalize).hexdigest()
         return {
             "agent": self.source.sha256,
-            "env_id": self.env_id,
+            "env": self.env,
             "env_code": self.simulator.code,
             "env_kwargs": canonical_json(self.env_kwargs),
             "vec_normalize": normalised,
@@ -136,7 +136,7 @@ class SB3Agent(Target):
     @property
     def simulator(self) -> Simulator:
         """The environment."""
-        return simulator_of(self.source, self.env_id, canonical_json(self.env_kwargs), self.vec_normalize)
+        return simulator_of(self.source, self.env, canonical_json(self.env_kwargs), self.vec_normalize)
 
     @property
     def dense(self) -> AgentNet:
@@ -252,7 +252,7 @@ class SB3Agent(Target):
         """The environment as SB3 trains in it, behind VecNormalize with fixed statistics if that is given."""
         from stable_baselines3.common.vec_env import DummyVecEnv
 
-        env = DummyVecEnv([lambda: make_env(self.env_id, self.env_kwargs)])
+        env = DummyVecEnv([lambda: make_env(self.env, self.env_kwargs)])
         if self.vec_normalize is None:
             return env
         wrapper = Normalizer(self.vec_normalize).wrapper

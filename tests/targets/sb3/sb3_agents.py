@@ -114,7 +114,7 @@ def cut(state, share=0.5, seed=0):
 
 def observations(made, count=6):
     """Observations [count, ...] of the environment, as it gives them."""
-    env = gym.make(made.env_id, **made.env_kwargs)
+    env = gym.make(made.env, **made.env_kwargs)
     env.reset(seed=0)
     env.action_space.seed(0)
     return np.stack([env.step(env.action_space.sample())[0] for _ in range(count)])

@@ -63,7 +63,7 @@ def test_target_networks_and_optimizers_lose_the_same_channels(name):
 def test_an_agent_can_be_pruned_again():
     state = cut_state("ppo-cnn")
     once = agent_of(state.target.source, state.model)
-    again = TrainState.fresh(SB3Agent(once, state.target.env_id, episodes=3), torch.Generator().manual_seed(0))
+    again = TrainState.fresh(SB3Agent(once, state.target.env, episodes=3), torch.Generator().manual_seed(0))
     cut(again, seed=1)
     twice = agent_of(again.target.source, again.model)
     channels = [model.policy_kwargs["features_extractor_kwargs"]["channels"] for model in (once, twice)]

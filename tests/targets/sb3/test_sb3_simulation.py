@@ -25,7 +25,7 @@ def _play(model, env, seed, normalise=lambda x: x):
 def test_returns_are_those_of_episodes_with_sb3(name):
     made = target(name)
     ours = made.returns(made.build(), "test", 3)
-    wanted = [_play(agent(name), gym.make(made.env_id), seed) for seed in fixed_seeds("test", 3)]
+    wanted = [_play(agent(name), gym.make(made.env), seed) for seed in fixed_seeds("test", 3)]
     assert ours.tolist() == wanted
     assert made.score(made.build(), "test") == np.mean(wanted)
 

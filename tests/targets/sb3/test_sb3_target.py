@@ -11,6 +11,7 @@ from sb3_agents import agent, target
 import prune_env
 from prune_env.dense import Network
 from prune_env.targets import SB3Agent
+from prune_env.targets.sb3.target import SHIPPED
 from prune_env.testing import check_target
 
 
@@ -40,6 +41,13 @@ def test_the_same_seed_is_the_same_episode(env):
 def test_importance_is_measured_though_there_is_nothing_to_learn(env):
     env.reset(seed=0)
     assert (env.network.train_state.tracker.groups(("gradient", "fisher")) > 0).all()
+
+
+def test_an_agent_of_ones_own_is_an_environment(tmp_path):
+    path = tmp_path / "agent.zip"
+    path.write_bytes(SHIPPED.read_bytes())
+    made = gym.make("PruneEnv/SB3-v0", agent=str(path), env="CartPole-v1", trust=True, episodes=2, rounds=1)
+    assert made.unwrapped.group_names == ("actor.policy_net.0", "actor.policy_net.2")
 
 
 def test_the_contract_holds_for_an_agent_of_ones_own():
