@@ -48,11 +48,12 @@ def test_verdicts_follow_from_the_correlations():
     def verdicts(rows):
         return [claim.verdict for claim in Damage().claims(rows, quick=False)]
 
-    assert verdicts(made_up(3)) == ["agrees", "cannot be decided", "disagrees", "agrees"]
+    assert verdicts(made_up(3)) == ["agrees", "cannot be decided", "disagrees", "agrees", "agrees"]
     assert verdicts(made_up(3, better="weight_rms", worse="fisher")) == [
         "cannot be decided",
         "disagrees",
         "cannot be decided",
+        "disagrees",
         "disagrees",
     ]
     assert set(verdicts(made_up(2))) == {"cannot be decided"}
@@ -60,6 +61,21 @@ def test_verdicts_follow_from_the_correlations():
     assert verdicts(few_groups)[0] == "cannot be decided"
     one_stage = [row | {"gradient": 0.0} if row["stage"] == AFTER_TUNING else row for row in made_up(3)]
     assert verdicts(one_stage)[0] == "cannot be decided"
+
+
+def test_one_norm_that_predicts_better_decides_that_norms_do_not_fail():
+    """A mean over the norms would hide it: gradient is above three of four."""
+    rows = made_up(3)
+    for row in rows:
+        row["gradient"] = {"a": 1, "b": 2, "c": 3, "d": 5, "e": 4}[row["group"]]
+        row["weight_rms"] = row["damage"]
+    found = [claim for claim in Damage().claims(rows, quick=False) if "Norms often fail" in claim.paper]
+    assert [claim.verdict for claim in found] == ["disagrees", "disagrees"]
+    assert "RMS w -0.10 [-0.10, -0.10]" in found[0].measured and "mean |w| 0.90 [0.90, 0.90]" in found[0].measured
+    assert AFTER_CUT in found[0].measured and AFTER_TUNING in found[1].measured
+    late = [row | {"weight_rms": 1.0} if row["stage"] == AFTER_TUNING else row for row in rows]
+    found = [claim for claim in Damage().claims(late, quick=False) if "Norms often fail" in claim.paper]
+    assert [claim.verdict for claim in found] == ["disagrees", "agrees"]
 
 
 def test_the_winner_is_tied_with_those_that_are_not_behind_it_for_certain():

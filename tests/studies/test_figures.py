@@ -1,8 +1,11 @@
 """Claims of figures and hypotheses from networks whose importance is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from prune_env.studies.core.rows import read_csv
 from prune_env.studies.importance_shift.figures import FIGURES
 from prune_env.studies.importance_shift.hypotheses import Hypotheses
 from prune_env.studies.importance_shift.networks import autoencoders, controllers
@@ -35,20 +38,35 @@ def family(known_rows, values, networks, coupling=0):
 
 @pytest.mark.parametrize(("values", "verdict"), [(steady, "disagrees"), (turning, "agrees")])
 def test_the_change_of_order_decides_whether_importance_shifts(known_rows, values, verdict):
-    rows = FIG1.data(family(known_rows, values, autoencoders(True)), quick=True)
-    claims = FIG1.claims(rows, quick=True)
-    assert [c.verdict for c in claims[:4]] == [verdict] * 4
+    rows = FIG1.data(family(known_rows, values, autoencoders(True), coupling=3), quick=True)
+    claims = [c for c in FIG1.claims(rows, quick=True) if "higher capacity" in c.paper]
+    assert [c.verdict for c in claims] == [verdict] * 4
     assert ("end: 1.00 [1.00, 1.00]" if values is steady else "end: -1.00 [-1.00, -1.00]") in claims[0].measured
 
 
 def test_bayes_is_judged_by_its_tau_with_the_gradient(known_rows):
-    rows = FIG1.data(family(known_rows, steady, autoencoders(True)), quick=True)
+    rows = FIG1.data(family(known_rows, steady, autoencoders(True), coupling=3), quick=True)
     for row in rows:
         if row["kind"] == "importance":
             row["bayes"] = 1 / row["gradient"]
-    literal, corrected = FIG1.claims(rows, quick=True)[4:]
+    literal, corrected = FIG1.claims(rows, quick=True)[-2:]
     assert (literal.verdict, corrected.verdict) == ("disagrees", "agrees")
     assert "-1.00" in literal.measured and "literal" in literal.paper
+
+
+def test_each_figure_judges_its_own_sentences():
+    committed = Path(__file__).parents[2] / "docs" / "papers"
+    sections = {}
+    for study in FIGURES:
+        claims = study.claims(read_csv(committed / study.name / "data.csv"), quick=False)
+        sections[study.name] = {claim.paper.partition(")")[0] + ")" for claim in claims}
+    ae, controller, bayes = "(§5.1, H{})", "(§5.2, H{})", "(§3.1.3)"
+    assert sections == {
+        "fig1": {ae.format(1), "(§5.1, H1, H3)", ae.format(2), ae.format(3), bayes},
+        "fig2": {ae.format(3), bayes},
+        "fig3": {controller.format(1), controller.format(2), controller.format(3), bayes},
+        "fig4": {controller.format(3), bayes},
+    }
 
 
 def test_figures_show_their_part_of_the_trajectories(known_rows):
@@ -92,7 +110,8 @@ def tested(known_rows):
 
 def test_a_static_network_whose_first_group_couples(tested):
     rows, verdicts = tested(steady, coupling=0)
-    assert verdicts == [{"agrees"}, {"agrees"}, {"disagrees"}]  # H1, H2, and that importance shifts
+    # It is as the hypotheses say, and the paper says otherwise; no order within the encoder is known of these names.
+    assert verdicts == [{"disagrees"}, {"disagrees", "cannot be decided"}, {"disagrees"}]
     by_name = {
         name: {round(r["value"], 9) for r in rows if r["statistic"] == name} for name in ("rank", "position", "tau")
     }
@@ -101,7 +120,8 @@ def test_a_static_network_whose_first_group_couples(tested):
 
 def test_a_network_that_turns_round_and_whose_fourth_group_couples(tested):
     rows, verdicts = tested(turning, coupling=3)
-    assert verdicts[0] == {"disagrees"} and verdicts[2] == {"agrees"}
+    assert verdicts[0] == {"disagrees", "agrees"}  # not first at any size: of autoencoders, small ones included
+    assert verdicts[2] == {"disagrees", "agrees"}  # autoencoders of the two smallest sizes are not static either
     assert {r["value"] for r in rows if r["statistic"] == "tau"} == {-1.0}
     assert all(1.5 < r["value"] < 5 for r in rows if r["statistic"] == "rank")
 

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import kendalltau
 
 from prune_env.studies.importance_shift.ranks import (
-    after_warm_up,
     crossovers,
     curves,
+    early,
     lagged_tau,
     networks,
     rank,
@@ -49,8 +49,8 @@ def test_tau_at_a_lag():
     assert lagged_tau(values, 2) == pytest.approx(-1)
 
 
-def test_a_fifth_of_the_epochs_is_warm_up():
-    assert after_warm_up(np.arange(10)).tolist() == [2, 3, 4, 5, 6, 7, 8, 9]
+def test_a_fifth_of_the_epochs_is_early():
+    assert [early(epochs) for epochs in (10, 14, 110)] == [2, 2, 22]
 
 
 def test_rows_of_networks_become_curves(known_rows):

@@ -5,7 +5,7 @@ import pytest
 from prune_env.studies.importance_shift.networks import autoencoders
 from prune_env.studies.importance_shift.parameter_counts import count_autoencoder, count_controller
 from prune_env.studies.importance_shift.table1 import Table1, exactly, near
-from prune_env.studies.importance_shift.table2 import PRINTED, Table2
+from prune_env.studies.importance_shift.table2 import PRINTED, WHOLE, Table2
 
 
 @pytest.fixture(scope="module")
@@ -74,22 +74,67 @@ def test_the_quick_setting_does_not_judge_quality(counted):
     assert [c.verdict for c in found[-2:]] == ["cannot be decided"] * 2
 
 
-def test_table_2_finds_every_number_and_that_the_rows_sum_to_more(counted):
-    study = Table2()
-    rows = [r for r in counted if r["network"] in ("autoencoder, latent 256", "TD-MPC")]
-    found = study.claims(rows, quick=False)
-    assert [c.verdict for c in found] == ["agrees"] * 11
-    assert all(number in found[-1].measured for number in ("1,752,672", "1,518,610", "29,750"))
-    wrong = [{**r, "parameters": 1} if r["name"] == "pi.0" else r for r in rows]
-    assert [c.verdict for c in study.claims(wrong, quick=False)].count("disagrees") == 1
-    text = study.table(rows, quick=False)
-    assert len([line for line in text.splitlines() if line.startswith("| ")]) == (10 + 2) + (7 + 15 + 2)
-    for row in PRINTED:  # each row of the paper is a sum of our root layers
-        assert (
-            sum(r["parameters"] for r in rows if r["name"] in row.ours and r["network"] == "TD-MPC") == row.parameters
-        )
-    assert "In no row of the paper: encoder.1 14,144, encoder.10 14,450." in text
-    assert study.draw(rows, quick=False) is not None
+@pytest.fixture
+def table2_rows(counted):
+    return [r for r in counted if r["network"] in ("autoencoder, latent 256", "TD-MPC")]
+
+
+def test_table_2_judges_every_row_of_the_paper_and_nothing_else(table2_rows):
+    found = Table2().claims(table2_rows, quick=False)
+    assert len(found) == 2 * (5 + 10) + 2 * 3
+    numbers = [c for c in found if "parameters" in c.paper and "group" in c.paper]
+    assert len(numbers) == 15 and {c.verdict for c in numbers} == {"agrees"}
+    assert any("369,152" in c.paper for c in numbers) and not any("26,624" in c.paper for c in found)
+    kinds = {c.paper: c.verdict for c in found if " is a " in c.paper}
+    assert len(kinds) == 15 and [words for words, verdict in kinds.items() if verdict != "agrees"] == [
+        "TD-MPC: Encoder-Pi 1 is a coupling group",
+        "TD-MPC: EncoderPi-Dyn.Rew.Q1Q2 1 is a coupling group",
+    ]
+
+
+def test_table_2_counts_groups_and_modules(table2_rows):
+    found = {c.paper: c for c in Table2().claims(table2_rows, quick=False)}
+    five = found["autoencoder, latent 256: there are 5 groups, 1 of them coupling"]
+    assert five.verdict == "disagrees" and five.measured.startswith("7 groups, 1 of them coupling")
+    assert five.measured.endswith("in no row of the paper: encoder.0 (511,820), decoder.0 (99,716)")
+    ten = found["TD-MPC: there are 10 groups, 2 of them coupling"]
+    assert ten.verdict == "disagrees" and "encoder.1 (14,144), encoder.10 (14,450)" in ten.measured
+    assert found["autoencoder, latent 256: the groups have 8, 4, 8, 4, 1 modules"].verdict == "disagrees"
+    listed = [r for r in table2_rows if r.get("name") not in ("encoder.0", "decoder.0")]
+    assert [c.verdict for c in Table2().claims(listed, quick=False) if "there are 5" in c.paper] == ["agrees"]
+
+
+def test_table_2_decides_the_sum_of_the_rows(table2_rows):
+    sums = [c for c in Table2().claims(table2_rows, quick=False) if "are parts of the network" in c.paper]
+    assert [c.verdict for c in sums] == ["agrees", "disagrees"]
+    assert sums[0].measured == "they sum to 1,183,264, 1,129,728 less than the network has"
+    assert sums[1].measured == "they sum to 1,752,672, 204,312 more than the network has; pi.2 is in two rows"
+    larger = [{**r, "parameters": 2_000_000} if r["kind"] == "total" else r for r in table2_rows]
+    sums = [c for c in Table2().claims(larger, quick=False) if "are parts of the network" in c.paper]
+    assert [c.verdict for c in sums] == ["agrees", "agrees"]
+
+
+def test_a_wrong_layer_is_seen_in_table_2(table2_rows):
+    wrong = [{**r, "parameters": 1} if r["name"] == "pi.0" else r for r in table2_rows]
+    found = {c.paper: c.verdict for c in Table2().claims(wrong, quick=False)}
+    assert found["TD-MPC: group Encoder-Pi 1 has 26,112 parameters"] == "disagrees"
+    coupled = [{**r, "coupling": 1} if r["name"] == "pi.0" else r for r in table2_rows]
+    found = {c.paper: c.verdict for c in Table2().claims(coupled, quick=False)}
+    assert found["TD-MPC: Encoder-Pi 1 is a coupling group"] == "agrees"
+
+
+def test_the_page_of_table_2(table2_rows):
+    text = Table2().table(table2_rows, quick=False)
+    assert len([line for line in text.splitlines() if line.startswith("| ")]) == (15 + 2) + (7 + 15 + 2)
+    for network, printed in PRINTED.items():  # each row of the paper is a sum of our root layers
+        ours = {r["name"]: r["parameters"] for r in table2_rows if r["network"] == network}
+        assert all(sum(ours[name] for name in row.ours) == row.parameters for row in printed)
+        total = ours["whole network"]
+        assert total == WHOLE[network]
+    assert "5 have the 369,152 parameters of EncoderPi-Dyn.Rew.Q1Q2 1: dynamics.0, reward.0, q1.0, q2.0 with" in text
+    assert "dynamics.2, reward.2, pi.2, q1.3, q2.3. Each of the latter has a row of its own" in text
+    assert "its rows sum to 1,490,016" in text
+    assert Table2().draw(table2_rows, quick=False) is not None
 
 
 def test_nothing_is_trained_for_table_2():

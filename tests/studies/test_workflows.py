@@ -76,6 +76,15 @@ def test_verdicts_follow_from_the_leads():
     assert {claim.verdict for claim in few} == {"cannot be decided"}
 
 
+def test_the_extremes_carry_their_intervals():
+    rows = made_up((0.1, 0.0))
+    for row in rows:
+        if (row["arm"], row["policy"], row["sparsity"]) == (GRADUAL, "l2", 0.7):
+            row["retained"] += 0.8 * (row["seed"] - 1)
+    (gradual, *_) = Workflows().claims(rows, quick=False)
+    assert "to 0.50 [-1.14, 2.15] (l2, 70%)" in gradual.measured
+
+
 def test_page_and_figure_are_made_of_rows():
     rows = made_up((0.1, -0.1))
     assert "| made up | fisher | one-shot at convergence | 0.50 [0.50, 0.50] |" in Workflows().table(rows, False)

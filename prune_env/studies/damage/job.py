@@ -22,7 +22,6 @@ STAGES = (AFTER_CUT, AFTER_TUNING)
 
 MEASURES = {name: KNOWN[name].label for name in PAPER_MEASURES}
 """The measures of the paper, by its names."""
-GRADIENTS = ("gradient", "fisher")
 SCORES = {name: KNOWN[name].label for name in ("taylor", "fisher_weight")} | {"l1": "L1 norm", "l2": "L2 norm"}
 """Scores of channels; a group has their mean, and their sum over the channels to be removed."""
 NORMS = {"weight_mean": "mean |w|", "weight_rms": "RMS w"} | {n: f"{SCORES[n]}, mean of channels" for n in ("l1", "l2")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from prune_env.studies.core import (
     Study,
     Verdict,
     above,
+    all_of,
     dense_networks,
     depends_on,
     entry,
@@ -32,7 +33,6 @@ from prune_env.studies.core import (
     unique,
 )
 from prune_env.studies.damage.job import (
-    GRADIENTS,
     MEASURES,
     NORMS,
     PREDICTORS,
@@ -41,6 +41,7 @@ from prune_env.studies.damage.job import (
     damage,
     table,
 )
+from prune_env.studies.damage.sentences import sentences
 
 _NAMES = list(PREDICTORS)
 _COMPETING = [i for i, name in enumerate(_NAMES) if name != "chance"]
@@ -93,7 +94,8 @@ class Damage(Study):
 
     def claims(self, rows: Rows, quick: bool) -> list[Claim]:
         """Whether each of the paper's measures points the right way, and whether gradients do better than norms."""
-        return [claim for target in unique(rows, "target") for claim in _claims(rows, target)]
+        judged = [claim for target in unique(rows, "target") for claim in _claims(rows, target)]
+        return judged + sentences(rows)
 
     def draw(self, rows: Rows, quick: bool) -> Figure:
         """Mean correlation of every predictor, one panel a target."""
@@ -198,34 +200,41 @@ def _claims(rows: Rows, target: str) -> list[Claim]:
         said = [f"{format_interval(interval)}, p = {p:.2g}," for interval, p in zip(found, ps, strict=True)]
         claims.append(
             Claim(
-                f"A group's importance ({label}) is a signal of what may be removed.",
+                f"(§3) A group's importance ({label}) is a signal of what may be removed.",
                 f"{target}: {_stages(said)}",
                 unanimous([_beyond_chance(interval, p) for interval, p in zip(found, ps, strict=True)]),
                 "Rank correlation of importance with damage across groups, right after the cut and after fine-tuning: "
                 f"agrees if both intervals lie above 0 and both p below {CHANCE}, disagrees if below 0 and p as small",
             )
         )
-    leads = [over_seeds(_mean_of(values, GRADIENTS) - _mean_of(values, NORMS)) for values in by_stage]
-    best = [PREDICTORS[winner(values)[0]] for values in by_stage]
-    claims.append(
-        Claim(
-            "Norms often fail to capture the significance that gradients see.",
-            f"{target}: gradient and Fisher less the norms {_stages([format_interval(lead) for lead in leads])}; "
-            f"best of all: {' and '.join(best)}",
-            unanimous([above(interval) for interval in leads]),
-            "Mean rank correlation of gradient and Fisher with damage, less that of mean |w|, RMS w and the channels' "
-            "L1 and L2 norms, paired by seed: agrees if both intervals lie above 0, disagrees if both lie below 0",
-        )
+    return [
+        *claims,
+        *(_norms_fail(values, f"{target}, {stage}") for values, stage in zip(by_stage, STAGES, strict=True)),
+    ]
+
+
+def _norms_fail(values: np.ndarray, where: str) -> Claim:
+    """Gradient importance against each norm by itself: a mean over norms would hide one that predicts better.
+
+    Args:
+        values: Correlations, [N, P].
+        where: Target and stage.
+    """
+    lead = over_seeds(values[:, [_NAMES.index("gradient")]] - values[:, [_NAMES.index(name) for name in NORMS]])
+    each = [entry(lead, i) for i in range(len(NORMS))]
+    said = "; ".join(f"{label} {format_interval(found)}" for label, found in zip(NORMS.values(), each, strict=True))
+    return Claim(
+        "(§4.3.1) Norms often fail to capture the functional importance that gradients see.",
+        f"{where}: correlation of gradient importance less that of {said}; best of all: "
+        f"{PREDICTORS[winner(values)[0]]}",
+        all_of([above(found) for found in each]),
+        "Rank correlation of gradient importance with damage less that of each norm, paired by seed: agrees if the "
+        "interval lies above 0 for every norm, disagrees if it lies below 0 for one",
     )
-    return claims
 
 
 def _beyond_chance(interval: Interval, p: float) -> Verdict:
     return above(interval) if p < CHANCE else "cannot be decided"
-
-
-def _mean_of(values: np.ndarray, names: Iterable[str]) -> np.ndarray:
-    return values[:, [_NAMES.index(name) for name in names]].mean(axis=1)
 
 
 def _stages(found: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator, 
 
 from prune_env.benchmark.plot_style import AGENT_COLOURS, OTHER_COLOURS
 from prune_env.studies.core.study import Rows
-from prune_env.studies.importance_shift.ranks import WARM_UP, Array, crossovers, curves, networks
+from prune_env.studies.importance_shift.ranks import Array, crossovers, curves, early, networks
 from prune_env.studies.importance_shift.trajectory import BAYES, COLUMNS, LABELS
 
 LineStyles = dict[str, dict[str, Any]]
@@ -58,10 +58,9 @@ def draw_crossovers(rows: Rows, title: str) -> Figure:
         ranks = (-mean).argsort(axis=1).argsort(axis=1) + 1
         for g, group in enumerate(groups):
             column[1].plot(epochs, ranks[:, g], **styles[group])
-        start = int(WARM_UP * len(mean))
-        found = crossovers(mean[start:])
-        for epoch, i, j in found:
-            at = start + epoch
+        start = early(len(mean))
+        found = crossovers(mean)
+        for at, i, j in found:
             column[0].plot(epochs[at], (mean[at, i] + mean[at, j]) / 2, **_RING)
             column[1].plot(epochs[at], (ranks[at, i] + ranks[at, j]) / 2, **_RING)
         for axes in column:
@@ -73,7 +72,7 @@ def draw_crossovers(rows: Rows, title: str) -> Figure:
         column[1].set_xlabel("epoch")
     panels[0, 0].set_ylabel("importance")
     panels[1, 0].set_ylabel("rank [1 = most important]")
-    _legend(figure, styles, [Line2D([], [], label="crossover", **_RING), Patch(color=_GRAY, label="warm-up")])
+    _legend(figure, styles, [Line2D([], [], label="crossover", **_RING), Patch(color=_GRAY, label="first fifth")])
     figure.suptitle(title, fontsize=11)
     return figure
 

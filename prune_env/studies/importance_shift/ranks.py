@@ -15,8 +15,8 @@ Array = NDArray[np.float64]
 
 HOLD = 3
 """Epochs that a new order of two groups must last to count as a crossover."""
-WARM_UP = 0.2
-"""Share of the epochs that every statistic leaves out."""
+EARLY = 0.2
+"""Share of the epochs that are early: the initial transient."""
 
 
 def curves(rows: Rows, measure: str) -> tuple[list[str], list[int], Array]:
@@ -41,9 +41,9 @@ def network_of(row: Row) -> tuple[str, str, int]:
     return str(row["target"]), str(row["setting"]), int(row["seed"])
 
 
-def after_warm_up(values: Array) -> Array:
-    """The epochs after the warm-up, of [E, ...]."""
-    return values[int(WARM_UP * len(values)) :]
+def early(epochs: int) -> int:
+    """How many of a number of epochs are early."""
+    return int(EARLY * epochs)
 
 
 def rank(values: Array) -> Array:

@@ -21,6 +21,7 @@ COLUMNS = (*PAPER_MEASURES, "bayes_corrected")
 """The smoothed measures of a row; "bayes" is the paper's literal formula."""
 
 BAYES = COLUMNS[2:]
+BAYES_SAYS = "(§3.1.3) Bayes assigns higher ranks to groups that are both sensitive now and active before"
 LABELS = {name: MEASURES[name].label for name in COLUMNS}
 
 
