@@ -23,6 +23,7 @@ LAYERS = [
     ["prune_env.training", "prune_env.repair"],
     ["prune_env.dense"],
     ["prune_env.export"],
+    ["prune_env.fine_tuning"],
     ["prune_env.envs"],
     ["prune_env"],
     ["prune_env.benchmark", "prune_env.testing"],

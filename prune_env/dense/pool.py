@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from prune_env.dense.checkpoints import CheckpointSpec, load_checkpoint
 from prune_env.dense.jobs import train_networks
@@ -40,12 +43,16 @@ class Network:
         seconds: Time that it was trained, or its importance measured, in this process by `of` [s].
         label: What it is called in records, e.g. "latent_dim=6, seed=10003".
         stratum: Its kind without the seed, e.g. "latent_dim=6".
+        spec: What makes it again; None for a network that was handed in.
+        early: Tensors of early checkpoints that have been asked for, by the share of dense training.
         idle: Components that a deployment does not run; they cost nothing.
         cost: Predicts the cost of the deployment from the groups' widths.
     """
 
     def __init__(self, train_state: TrainState, label: str, stratum: str):
         self.train_state, self.label, self.stratum = train_state, label, stratum
+        self.spec: CheckpointSpec | None = None
+        self.early: dict[float, dict[str, Tensor]] = {}
         self.seconds = 0.0
         target = train_state.target
         self.idle = idle_components(train_state.model, target.deploy, target.components)
@@ -62,7 +69,9 @@ class Network:
             spec: Which one.
             stratum: Its kind without the seed, e.g. "latent_dim=6".
         """
-        return cls(load_checkpoint(spec), *_label_of(spec, stratum))
+        network = cls(load_checkpoint(spec), *_label_of(spec, stratum))
+        network.spec = spec
+        return network
 
     @classmethod
     @isolated()
@@ -104,6 +113,12 @@ class Network:
             network = cls(train_state, name, name)
             network.seconds = seconds
             return network
+
+    @cached_property
+    def teacher(self) -> nn.Module:
+        """A copy of the dense network in evaluation mode, without gradients; the network must be dense at first."""
+        copied = copy.deepcopy(self.train_state.model).eval()
+        return copied.requires_grad_(False)
 
     @property
     def grouping(self) -> Grouping:

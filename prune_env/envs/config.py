@@ -14,6 +14,7 @@ from prune_env.envs.costs import COSTS, MEASURED_COSTS, CostFunction, sparsity_n
 from prune_env.envs.objectives import OBJECTIVES, check_potential, make_objective, untouched_terms
 from prune_env.envs.observation import BAYES_COLUMNS, Column, columns_of
 from prune_env.envs.schedules import SCHEDULES
+from prune_env.fine_tuning import FINE_TUNINGS
 from prune_env.importance import CRITERIA, MEASURES, PAPER_MEASURES, ImportanceConfig, RegularizerConfig
 from prune_env.open_sets import UnknownOptionError, configured, find
 from prune_env.repair import REPAIRS
@@ -45,6 +46,8 @@ class PruningConfig:
         repair: Post-pruning repair, a name of `REPAIRS`, options behind it: "batchnorm" recalibrates running
             statistics, "mean" moves the mean of removed channels into the biases of their readers, "ridge" fits the
             readers anew, "none" does nothing; by default what suits the target.
+        fine_tuning: How the network trains after a cut, a name of `FINE_TUNINGS`, options behind it: "plain",
+            "distillation" from the dense network, "rewind" to an early checkpoint, or from "scratch".
         learning_rate_factor: Factor of the learning rate during the training of an episode.
         stop_on_collapse: Whether an episode ends when the network is worse than the floor (R < 0). A network whose loss
             or score is not finite always ends it.
@@ -91,6 +94,7 @@ class PruningConfig:
     bayes: str = "literal"
     criterion: str = "fisher_weight"
     repair: str | None = None
+    fine_tuning: str = "plain"
     learning_rate_factor: float = 1.0
     stop_on_collapse: bool = True
     protect: Sequence[str] = ()
@@ -207,13 +211,24 @@ _NAMES: dict[str, Mapping[str, Any]] = {
     "objective": OBJECTIVES,
     "criterion": CRITERIA,
     "repair": REPAIRS,
+    "fine_tuning": FINE_TUNINGS,
 }
 
 FIELDS = tuple(f.name for f in fields(PruningConfig))
 """Names of all fields."""
 
 EPISODE_FIELDS = (
-    *("rounds", "steps_per_round", "schedule", "budget", "budget_unit", "criterion", "repair", "learning_rate_factor"),
+    *(
+        "rounds",
+        "steps_per_round",
+        "schedule",
+        "budget",
+        "budget_unit",
+        "criterion",
+        "repair",
+        "fine_tuning",
+        "learning_rate_factor",
+    ),
     *("stop_on_collapse", "component_weights", "min_channels", "round_to"),
 )
 """Fields that `reset(options={...})` may replace for one episode: those that change neither spaces nor networks."""

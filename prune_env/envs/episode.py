@@ -22,6 +22,7 @@ from prune_env.envs.batches import Batches
 from prune_env.envs.config import PruningConfig
 from prune_env.envs.objectives import Terms
 from prune_env.envs.schedules import SCHEDULES
+from prune_env.fine_tuning import FINE_TUNINGS, FineTuning
 from prune_env.importance import CRITERIA, ImportanceTracker
 from prune_env.importance.gated_loss import gated_loss
 from prune_env.isolation import isolated, own_random_state
@@ -98,15 +99,27 @@ class Episode:
         self._schedule = SCHEDULES[config.schedule]
         self._criterion = configured("criterion", config.criterion, CRITERIA)
         self._repair = configured("repair", config.repair or network.train_state.target.repair, REPAIRS)
+        self._fine_tuning = configured("fine-tuning", config.fine_tuning, FINE_TUNINGS)
         self._costs = {name: make(network) for name, make in config.costs.items()}
         self._dense_costs = {name: float(cost(network.grouping.widths)) for name, cost in self._costs.items()}
         self._weights = _group_weights(network, config.component_weights or {})
         if budget is not None:
             self._check_budget(budget)
+        if type(self._fine_tuning) is not FineTuning:
+            self._prepare_fine_tuning()
         network.restore()  # from here on nothing raises: an episode that cannot begin leaves the running one alone
         network.train_state.tracker.track((*config.measures, *self._criterion.measures))
         self.executed_ratio = np.zeros(len(self.widths))
         self.terms = self._terms(1.0)
+
+    def _prepare_fine_tuning(self) -> None:
+        """Let the fine-tuning see the dense network; whatever it raises leaves the network as it was."""
+        before = self.network.train_state.snapshot()
+        self.network.restore()
+        try:
+            self._fine_tuning.begin(self.network)
+        finally:
+            self.network.train_state.restore(before)
 
     def _check_budget(self, budget: float) -> None:
         deepest = 1.0 - float(self.cost_of(self._least_of(self.network.grouping.widths))) / self._dense_cost
@@ -330,11 +343,13 @@ class Episode:
         """Repair and train; the mean loss."""
         train_state = self.network.train_state
         begun = time.perf_counter()
+        self._fine_tuning.after_cut(self.network, self._seed(self.round))
         self._repair.after_cut(train_state.target, train_state.model, self._batches)
+        batches, observers = self._fine_tuning.training(self.network, self._batches)
         with _scaled_learning_rate(train_state.optimizers, self.config.learning_rate_factor):
             loss = train(
-                train_state.target, train_state.model, train_state.optimizers, self._batches, steps,
-                train_state.observers,
+                train_state.target, train_state.model, train_state.optimizers, batches, steps,
+                [*observers, *train_state.observers],
             )  # fmt: skip
         self.seconds.training += time.perf_counter() - begun
         return loss

@@ -219,6 +219,38 @@ class Target:
         """Class of every sample of a batch, int64 [B] in the order of the samples; None where there are no classes."""
         return None
 
+    def sample(self, batch: Any) -> Any:
+        """What `outputs` reads of a batch; by default the batch. Here a target draws what it draws from a batch."""
+        return batch
+
+    def outputs(self, model: nn.Module, sample: Any) -> Mapping[str, Tensor]:
+        """What a pruned network learns from the dense one in distillation, by name.
+
+        A name of a layer says that these are its channels, along the last dimension: the pruned network has fewer. By
+        default what the model, or else its components, returned last during `loss`, as far as they are tensors.
+
+        Args:
+            model: The pruned network, in training mode, or the dense one, in evaluation mode.
+            sample: What `sample` returned.
+        """
+        seen: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+            return lambda module, inputs, output: seen.update({name: output} if isinstance(output, Tensor) else {})
+
+        watched = {"": model, **{name: model.get_submodule(name) for name in self.components}}
+        handles = [module.register_forward_hook(keep(name)) for name, module in watched.items()]
+        try:
+            self.loss(model, sample)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return {"": seen[""]} if "" in seen else seen
+
+    def distillation_loss(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> Tensor:
+        """Distance of two `outputs` of equal shapes, a scalar; by default the sum of their mean squared errors."""
+        return torch.stack([(values - teacher[name]).square().mean() for name, values in student.items()]).sum()
+
     # ---------------------------------------------------------------- optional: deployment and scores
     def deploy(self, model: nn.Module) -> Any:
         """Run one sample through what a deployment uses, as in `trace`.

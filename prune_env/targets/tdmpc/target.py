@@ -14,8 +14,15 @@ from torch import Tensor, nn
 from prune_env.open_sets import UnknownOptionError
 from prune_env.targets.base import BackwardHook, EntryPoint, PoolSplit, Split, Target
 from prune_env.targets.tdmpc.drawn import draw_controller
-from prune_env.targets.tdmpc.losses import model_loss, policy_loss
-from prune_env.targets.tdmpc.networks import COMPONENTS, ControllerNet, TargetNetworks, pixel_encoder, state_encoder
+from prune_env.targets.tdmpc.losses import Batch, model_loss, policy_loss
+from prune_env.targets.tdmpc.networks import (
+    COMPONENTS,
+    ControllerNet,
+    TargetNetworks,
+    encode,
+    pixel_encoder,
+    state_encoder,
+)
 from prune_env.targets.tdmpc.planner import Planner
 from prune_env.targets.tdmpc.recipes import PLANNERS, RECIPES, SIZES, VARIANTS, Recipe
 from prune_env.targets.tdmpc.replay import Replay, ReplayStream
@@ -245,6 +252,32 @@ class TDMPC(Target):
         rest = [p for name, p in net.named_parameters() if not name.startswith("pi.")]
         loss, latents = model_loss(net, sample, noise[: recipe.horizon], config)
         return [(loss, rest), (policy_loss(net, latents, noise[recipe.horizon :], config), pi)]
+
+    def sample(self, batch: Any) -> Batch:
+        """Subsequences from the replay."""
+        return cast(Replay, batch).sample(self.recipe.batch_size, self.recipe.shift)
+
+    def outputs(self, model: nn.Module, sample: Any) -> Mapping[str, Tensor]:
+        """Latents along the actions of a sample, and the rewards, values and actions that the networks give there."""
+        net, batch = _net(model), cast(Batch, sample)
+        (z,) = encode(batch.first, net.encoder)
+        latents, rows = [z], []
+        for action in batch.action:
+            rows.append(torch.cat([latents[-1], action], dim=-1))
+            latents.append(net.dynamics(rows[-1]))
+        inputs = torch.stack(rows)
+        heads = {name: net.get_submodule(name)(inputs) for name in ("reward", "q1", "q2")}
+        return {f"encoder.{len(net.encoder) - 1}": torch.stack(latents), **heads, "pi": net.act(torch.stack(latents))}
+
+    def distillation_loss(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> Tensor:
+        """Mean squared errors with the weights of the losses; an action counts like a latent."""
+        config = self.recipe.update_config()
+        weights = {"reward": config.reward, "q1": config.value, "q2": config.value}
+        terms = [
+            weights.get(name, config.consistency) * (values - teacher[name]).square().mean()
+            for name, values in student.items()
+        ]
+        return torch.stack(terms).sum()
 
     def collect(self, model: nn.Module, batch: Any) -> None:
         """Add episodes to the replay if it is empty, an epoch is over or the controller was cut since the last ones."""
