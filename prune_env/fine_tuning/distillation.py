@@ -119,7 +119,7 @@ class Teaching:
         return {id(p): g for p, g in zip(parameters, found, strict=True) if g is not None}
 
 
-def _norm(gradients: Sequence[Tensor]) -> Tensor:
+def _norm(gradients: list[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm(gradients)).norm()
 
 
