@@ -37,7 +37,7 @@ class PruningConfig:
         max_ratio: Upper bound of the action, in (0, 1).
         budget: Sparsity to end at, in (0, 1): a number, a pair (low, high) to draw from uniformly at each reset, a
             longer sequence to choose from, or None to leave the depth to the agent.
-        budget_unit: What the budget counts, a name of `COSTS` or `MEASURED_COSTS`: "parameters", "macs" or "latency".
+        budget_unit: What the budget counts, a name of `COSTS` or `MEASURED_COSTS`: "parameters", "macs", "latency", ...
         objective: Name of the objective; by default "budget" with a budget and "area" without.
         objective_options: Its options, e.g. the weights of "weighted".
         observation: "full", "importance", or a tuple of names of columns, measures, criteria and of these two.

@@ -39,10 +39,33 @@ def latency(network: Network) -> CostFunction:
     return lambda widths: np.round(1e6 * table.predict(network.cost, widths), 3)
 
 
+PICOJOULES = {"mac": 4.6, "dram": 640.0, "sram": 5.0}
+"""Energy of a 32-bit multiply-accumulate and of moving a 32-bit word [pJ], in 45 nm (Horowitz 2014; Han et al. 2015,
+arXiv 1506.02626, table 1)."""
+
+
+def energy(network: Network) -> CostFunction:
+    """A proxy for the energy of one sample [nJ]: multiply-accumulates, and 32-bit words moved.
+
+    4.6 pJ for each multiply-accumulate, 640 pJ for each parameter, read once from DRAM, and 2 x 5 pJ for each number
+    that a layer computes, written to on-chip memory and read once. Nothing is measured, and no machine works like
+    that; it says that moving weights costs more than using them (Yang et al. 2017, arXiv 1611.05128).
+    """
+    prices = PICOJOULES
+
+    def predict(widths: np.ndarray) -> Any:
+        cost = network.cost(widths)
+        moved = prices["dram"] * cost.parameters + 2 * prices["sram"] * network.cost.activations(widths)
+        return (prices["mac"] * cost.macs + moved) / 1e3
+
+    return predict
+
+
 COSTS: dict[str, Callable[[Network], CostFunction]] = {"parameters": parameters, "macs": macs}
 """Name -> cost of any network; all of them are known in every episode."""
-MEASURED_COSTS: dict[str, Callable[[Network], CostFunction]] = {"latency": latency}
-"""Name -> cost that takes time to measure; it is known in episodes whose budget or objective asks for it."""
+MEASURED_COSTS: dict[str, Callable[[Network], CostFunction]] = {"latency": latency, "energy": energy}
+"""Name -> cost that takes time to measure, or stands for one that does; it is known in episodes whose budget or
+objective asks for it."""
 
 
 def register_cost(name: str, cost: Callable[[Network], CostFunction]) -> None:

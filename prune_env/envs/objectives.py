@@ -83,6 +83,22 @@ def floor(retained: float = 0.9) -> Objective:
     return lambda terms: terms.sparsity if terms.retained >= retained else terms.retained - retained
 
 
+def keep(retained: float = 0.95, penalty: float = 10.0) -> Objective:
+    """Phi = sparsity - `penalty` * max(0, `retained` - R): the largest sparsity at which R is kept, continuous in R.
+
+    The exact penalty function of that problem, in the unit of the budget: a shortfall of 0.01 costs as much as
+    0.01 * `penalty` of sparsity earns. `prune_env.prune(keep=...)` bisects for it instead.
+
+    Raises:
+        ValueError: If `retained` is not a number in (-1, 1], or `penalty` not a positive one.
+    """
+    if not (_is_number(retained) and -1 < retained <= 1):
+        raise ValueError(f"retained of the objective 'keep' must be a number in (-1, 1], got {retained!r}")
+    if not (_is_number(penalty) and penalty > 0):
+        raise ValueError(f"penalty of the objective 'keep' must be a positive number, got {penalty!r}")
+    return lambda terms: terms.budget_sparsity - penalty * max(0.0, retained - terms.retained)
+
+
 def weighted(**weights: float) -> Objective:
     """Phi = sum of weight * term, over any of the named terms; by default retained + sparsity.
 
@@ -116,6 +132,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "area": area,
     "budget": budget,
     "floor": floor,
+    "keep": keep,
     "weighted": weighted,
     "amc": amc,
     "vector": vector,

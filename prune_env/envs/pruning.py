@@ -80,6 +80,7 @@ class PruningEnv(gym.Env, EzPickle):
     | area (default without a budget) | R * sparsity |
     | budget (default with one) | R * min(1, sparsity / budget) |
     | floor | sparsity while R >= `retained`, else the shortfall |
+    | keep | sparsity - `penalty` * max(0, `retained` - R) |
     | weighted | weighted sum of terms |
     | amc | -(1 - R) * log(MACs) |
     | vector | the array (R, sparsity), for multi-objective learners (`reward_space`, `reward_dim`) |

@@ -125,9 +125,11 @@ class CostModel:
         self._slope = slope.reshape(constant.size, len(grouping)).T.copy()  # [G, T*D]
         self._uses = np.zeros(len(rows))  # [T]
         self._varying: list[tuple[np.ndarray, np.ndarray]] = []
-        for name, weight, positions in _uses_by_width(model, grouping, trace):
+        self._tensors: list[tuple[np.ndarray, np.ndarray]] = []  # sizes of what each call computes, or spreads
+        for name, weight, positions, tensor in _uses_by_width(model, grouping, trace):
             if _is_idle(name, idle):
                 continue
+            self._tensors.append((np.array([c for c, _ in tensor]), np.array([s for _, s in tensor])))
             if name in rows and not any(steepness.any() for _, steepness in positions):
                 self._uses[rows[name]] += np.prod([size for size, _ in positions])
             else:
@@ -145,6 +147,17 @@ class CostModel:
             macs = macs + (widths @ slope.T + constant).prod(axis=-1)
         return Cost(parameters=numel.sum(axis=-1).astype(np.int64), macs=macs.astype(np.int64))
 
+    def activations(self, widths: np.ndarray) -> np.ndarray:
+        """Numbers that the counted layers compute for one sample, at widths int [..., G], int64 [...].
+
+        Outputs of linear and convolution layers; of transposed convolutions, which spread them, the inputs.
+        """
+        widths = np.asarray(widths, dtype=np.float64)
+        numbers = np.zeros(widths.shape[:-1])
+        for constant, slope in self._tensors:
+            numbers = numbers + (widths @ slope.T + constant).prod(axis=-1)
+        return numbers.astype(np.int64)
+
     def macs_by_layer(self, widths: np.ndarray) -> np.ndarray:
         """Multiply-accumulates of every layer that is counted, at widths [..., G], float64 [..., L]."""
         widths = np.asarray(widths, dtype=np.float64)
@@ -160,12 +173,14 @@ Size = tuple[float, np.ndarray]
 """A size as a function of widths: a constant and a slope [G]."""
 
 
-def _uses_by_width(model: nn.Module, grouping: Grouping, trace: Trace) -> list[tuple[str, list[Size], list[Size]]]:
-    """For every call of every counted layer its weight's name, the sizes of the weight, and those of its uses.
+def _uses_by_width(
+    model: nn.Module, grouping: Grouping, trace: Trace
+) -> list[tuple[str, list[Size], list[Size], list[Size]]]:
+    """For every call of every counted layer its weight's name, and sizes: of the weight, its uses, and its outputs.
 
     Where a layer runs over another group's channels as if they were a batch, its uses depend on that group's width.
     """
-    calls: list[tuple[str, Factors, Factors]] = []
+    calls: list[tuple[str, Factors, Factors, Factors]] = []
     with undisturbed(), unchanged(model):
         replica, run = replicate(model, trace)
         with following(replica.eval()) as dense:
@@ -174,8 +189,9 @@ def _uses_by_width(model: nn.Module, grouping: Grouping, trace: Trace) -> list[t
                 if not tensor.numel() or not weight.numel():
                     return  # labels do not tell a dimension of size 0 from one of size 1
                 dims = list(dense.dims(tensor))
+                outputs = _factors(dims)
                 del dims[channels]
-                calls.append((name, _factors(dense.dims(weight)), _factors(dims)))
+                calls.append((name, _factors(dense.dims(weight)), _factors(dims), outputs))
 
             _watch(replica, see)
             run(replica)
@@ -195,7 +211,10 @@ def _uses_by_width(model: nn.Module, grouping: Grouping, trace: Trace) -> list[t
         present = np.bincount(groups[groups >= 0], minlength=len(grouping))
         return float((groups < 0).sum()), present / grouping.widths
 
-    return [(name, [*map(size, weight), (1.0, none)], [*map(size, uses)]) for name, weight, uses in calls]
+    return [
+        (name, [*map(size, weight), (1.0, none)], [*map(size, uses)], [*map(size, outputs), (1.0, none)])
+        for name, weight, uses, outputs in calls
+    ]
 
 
 def _factors(dims: Sequence[Dim]) -> Factors:

@@ -24,6 +24,10 @@ TERMS = Terms(
         ("budget", {}, 0.8 * 0.5),
         ("floor", {"retained": 0.7}, 0.5),
         ("floor", {"retained": 0.9}, -0.1),
+        ("keep", {"retained": 0.8}, 0.3),
+        ("keep", {"retained": 0.75}, 0.3),
+        ("keep", {}, 0.3 - 10 * 0.15),
+        ("keep", {"retained": 0.9, "penalty": 2}, 0.3 - 2 * 0.1),
         ("weighted", {}, 1.3),
         ("weighted", {"retained": 2.0, "sparsity_macs": 0.5}, 1.8),
         ("amc", {}, -0.2 * math.log(1000.0)),
@@ -34,7 +38,7 @@ def test_potentials_by_hand(name, options, value):
 
 
 def test_every_objective_has_a_case_above():
-    assert set(OBJECTIVES) == {"area", "budget", "floor", "weighted", "amc", "vector"}
+    assert set(OBJECTIVES) == {"area", "budget", "floor", "keep", "weighted", "amc", "vector"}
 
 
 def test_vector():
@@ -42,7 +46,7 @@ def test_vector():
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ValueError, match="area, budget, floor, weighted, amc, vector"):
+    with pytest.raises(ValueError, match="area, budget, floor, keep, weighted, amc, vector"):
         make_objective("speed")
     with pytest.raises(ValueError, match="latency"):
         make_objective("weighted", {"latency": 1.0})(TERMS)
@@ -84,3 +88,22 @@ def test_more_than_the_budget_earns_no_more_than_the_budget():
     beyond = replace(TERMS, budget=0.2)  # 0.3 of the cents are gone
     assert make_objective("budget")(beyond) == 0.8
     assert make_objective("budget")(replace(TERMS, budget=0.3)) == 0.8
+
+
+def test_keep_pays_for_sparsity_only_where_the_score_is_kept():
+    """With the slope of the score beyond 1 / penalty, the best point is where R is just enough."""
+
+    def phi(sparsity):
+        retained = 1.0 - 0.5 * sparsity
+        return make_objective("keep", {"retained": 0.8})(
+            replace(TERMS, retained=retained, sparsities={"cents": sparsity})
+        )
+
+    grid = np.linspace(0, 1, 101)
+    assert grid[int(np.argmax([phi(sparsity) for sparsity in grid]))] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("options", [{"retained": 2}, {"retained": "much"}, {"penalty": 0}, {"penalty": -1.0}])
+def test_options_of_keep_are_checked(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} of the objective 'keep' must be"):
+        make_objective("keep", options)
