@@ -395,6 +395,11 @@ def test_bench_lets_policies_compete_and_report_needs_only_its_files(trained, ru
         (["demo", "--timesteps", "0"], "--timesteps must be a whole number in [1, inf), got 0"),
         (["reproduce", "table1", "--jobs", "-1"], "--jobs must be a whole number in [1, inf), got -1"),
         (
+            ["reproduce", "table1", "--rewrite", "--quick"],
+            "--rewrite keeps the setting of the results in --out; give it names and --out only",
+        ),
+        (["reproduce", "table1", "--rewrite", "--out", "nowhere"], "table1 cannot be written again"),
+        (
             ["reproduce", "table1", "--controller", "paper"],
             "--controller paper goes with the study sparsity-reward alone",
         ),
