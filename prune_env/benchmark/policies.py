@@ -69,6 +69,18 @@ def known_policies() -> dict[str, Factory]:
     return dict(sorted((announced | _REGISTERED).items()))
 
 
+def every_policy() -> tuple[str, ...]:
+    """Names of all known policies that need no options, in alphabetical order."""
+    return tuple(
+        name
+        for name, factory in known_policies().items()
+        if all(
+            p.default is not p.empty or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+            for p in list(inspect.signature(factory).parameters.values())[1:]
+        )
+    )
+
+
 def find_policy(name: str) -> Factory:
     """What makes a policy for an environment.
 

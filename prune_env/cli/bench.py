@@ -89,7 +89,7 @@ def bench(
     Exits with status 1 if an episode failed; the report says why, and the same command tries it again.
 
     Args:
-        policies: Names (see `prune-env list policies`) or paths of saved agents.
+        policies: Names (see `prune-env list policies`) or paths of saved agents; "all" for all that need no options.
         env: Id of the environment.
         out: Folder of records and report.
         budgets: Sparsities to prune to, each in an episode of its own.
@@ -130,8 +130,10 @@ def run_bench(
     chosen, workers = env_options(options, device, **{**(trained or {}), "rounds": rounds}), processes(jobs)
 
     from prune_env.benchmark import compare
+    from prune_env.benchmark.policies import every_policy
 
     single_threaded()
+    policies = every_policy() if policies == ("all",) else policies
     run = compare(
         policies,
         env,
