@@ -25,10 +25,12 @@ _SHARE = 0.55  # of the channels, which leaves about 30 % of the parameters of a
 def classifier_rows(steps: int, seeds: int) -> list[dict[str, Any]]:
     """The digits classifier with residuals."""
     subject = SUBJECTS["classifier"]()
+    train = subject.functions["batches"]
+    functions = {**subject.functions, "batches": lambda: [train[i] for i in torch.randperm(len(train))]}
 
     def pruned(policy: str, seed: int) -> Pruned:
         chosen: dict[str, Any] = {"budget": BUDGET, "policy": policy, "steps": steps, "seed": seed, "progress": False}
-        return prune_env.prune(subject.model, **subject.functions, **chosen)
+        return prune_env.prune(subject.model, **functions, **chosen)
 
     return [_row(subject.name, policy, [pruned(policy, seed) for seed in range(seeds)]) for policy in POLICIES]
 
