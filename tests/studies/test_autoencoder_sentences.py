@@ -139,3 +139,17 @@ def test_long_training_otherwise():
     assert verdict(never_high, "gradually yields") == "disagrees" and verdict(never_high, "higher") == "disagrees"
     always_high = sentences_of_long_training(rows_of("latent 512", [EARLY_ORDER] * EPOCHS))
     assert verdict(always_high, "gradually yields") == "disagrees"
+
+
+def test_crossovers_particularly_in_gradient_and_fisher():
+    rows = rows_of("latent 512", crossing(8))
+    same = sentences_of_long_training(rows)[-1]
+    assert same.verdict == "cannot be decided" and "Bayes, literal 0.00" in same.measured
+    for row in rows:
+        if row["kind"] == "importance":
+            row["bayes"] = LATE_ORDER[list(GROUPS).index(row["group"])]
+    assert sentences_of_long_training(rows)[-1].verdict == "agrees"
+    for row in rows:
+        if row["kind"] == "importance":
+            row["bayes"], row["gradient"], row["fisher"] = row["gradient"], row["bayes"], row["bayes"]
+    assert sentences_of_long_training(rows)[-1].verdict == "disagrees"

@@ -3,7 +3,7 @@
 import pytest
 
 from prune_env.studies.core.harness import AFTER_CUT, AFTER_TUNING
-from prune_env.studies.damage.sentences import BOTTLENECK, CONTROLLER, damage_of, sentences
+from prune_env.studies.damage.sentences import BOTTLENECK, CONTROLLER, WIDE, damage_of, sentences
 
 READERS = ("pi.0", "dynamics.0", "reward.0", "q1.0", "q2.0")
 
@@ -44,5 +44,16 @@ def test_the_model_is_more_essential_than_the_interfaces(latent, readers, verdic
     assert [claim.verdict for claim in sentences(rows_of(CONTROLLER, damage, "encoder.2"))] == verdicts
 
 
+@pytest.mark.parametrize(
+    ("coupling", "seeds", "verdict"), [(0.05, 3, "agrees"), (0.3, 3, "disagrees"), (0.05, 2, "cannot be decided")]
+)
+def test_a_wide_coupling_group_is_not_exempt(coupling, seeds, verdict):
+    rows = rows_of(WIDE, {"encoder.0": 0.1, "encoder.9": coupling, "decoder.0": 0.1}, "encoder.9", seeds)
+    for row in rows:
+        row["damage"] += 1e-3 * row["seed"] * (row["group"] == "encoder.0")
+    (claim,) = sentences(rows)
+    assert claim.verdict == verdict
+
+
 def test_other_targets_are_not_judged():
-    assert sentences(rows_of("autoencoder, MNIST", {"a": 0.1}, "a")) == []
+    assert sentences(rows_of("simple", {"a": 0.1}, "a")) == []

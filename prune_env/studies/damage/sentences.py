@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from prune_env.studies.core.harness import AFTER_CUT
-from prune_env.studies.core.intervals import above, entry, format_interval, over_seeds
+from prune_env.studies.core.intervals import above, below, entry, format_interval, over_seeds
 from prune_env.studies.core.rows import unique
 from prune_env.studies.core.study import Claim, Rows
 
-BOTTLENECK, CONTROLLER = "autoencoder, digits", "TD-MPC, pendulum"
-"""The target whose latent is narrow, and the controller."""
+BOTTLENECK, WIDE, CONTROLLER = "autoencoder, digits", "autoencoder, MNIST", "TD-MPC, pendulum"
+"""The target whose latent is narrow, the one whose latent is wide, and the controller."""
 SUBSTANTIAL = 0.1
 """Retained score from which a loss is substantial."""
 _REPRESENTATION, _LATENT = ("encoder.0", "dynamics.2"), ("encoder.2",)
@@ -26,6 +26,7 @@ def sentences(rows: Rows) -> list[Claim]:
     """The claims of the targets that have rows."""
     judged: dict[str, Callable[[Rows], list[Claim]]] = {
         BOTTLENECK: _coupling_loses,
+        WIDE: _coupling_not_exempt,
         CONTROLLER: _model_before_interfaces,
     }
     return [claim for target, judge in judged.items() for claim in judge([r for r in rows if r["target"] == target])]
@@ -47,6 +48,25 @@ def _coupling_loses(rows: Rows) -> list[Claim]:
             above(least, SUBSTANTIAL),
             f"agrees if the interval of the damage at the smallest ratio lies above {SUBSTANTIAL} of retained score, "
             "disagrees if below",
+        )
+    ]
+
+
+def _coupling_not_exempt(rows: Rows) -> list[Claim]:
+    if not rows:
+        return []
+    (coupling,) = {str(row["group"]) for row in rows if row["kind"] == "coupling"}
+    others = list(dict.fromkeys(str(row["group"]) for row in rows if row["kind"] != "coupling"))
+    own, theirs = (damage_of(rows, groups).mean(axis=1) for groups in ([coupling], others))
+    lead = over_seeds(own - theirs)
+    return [
+        Claim(
+            "(§5.1, H1) Coupling groups are not exempt from pruning in over-parameterized autoencoders.",
+            f"{WIDE}, 256 latent channels: mean damage right after the cut of {coupling} {own.mean():.3f}, of the "
+            f"component groups {theirs.mean():.3f}; difference {format_interval(lead, 3)}",
+            below(lead),
+            "mean over ratios, paired by seed: agrees if the interval of the difference lies below 0, disagrees if "
+            "above",
         )
     ]
 

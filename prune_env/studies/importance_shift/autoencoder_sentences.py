@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from prune_env.importance import PAPER_MEASURES
 from prune_env.studies.core.correlation import rank_correlation
 from prune_env.studies.core.intervals import above, all_of, below, format_interval, over_seeds, over_settings
 from prune_env.studies.core.study import Claim, Rows
@@ -45,7 +46,8 @@ def sentences_of_sizes(rows: Rows) -> list[Claim]:
 def sentences_of_long_training(rows: Rows) -> list[Claim]:
     """What the paper reads off Figure 2: the largest network, trained for longer."""
     judged: tuple[Sentence, ...] = (_crossovers_come_early, _coupling_yields, _shifts_if_large)
-    return [sentence(followed(rows, measure), LABELS[measure]) for sentence in judged for measure in COLUMNS]
+    claims = [sentence(followed(rows, measure), LABELS[measure]) for sentence in judged for measure in COLUMNS]
+    return [*claims, _fewer_in_bayes(rows)]
 
 
 # ---------------------------------------------------------------------- H1
@@ -215,4 +217,20 @@ def _coupling_yields(found: Networks, label: str) -> Claim:
         all_of(verdicts),
         f"agrees if in every seed the first share is at least {FEW:.0%} and the second at least {MOST:.0%}, disagrees "
         f"if either is below {FEW:.0%} in every seed",
+    )
+
+
+def _fewer_in_bayes(rows: Rows) -> Claim:
+    counts = {
+        measure: np.array([len(crossovers(logs)) for logs in followed(rows, measure)[0].logs])
+        for measure in PAPER_MEASURES
+    }
+    more = over_seeds((counts["gradient"] + counts["fisher"]) / 2 - counts["bayes"])
+    return Claim(
+        "(§5.1, H3) The crossovers appear particularly in the gradient and Fisher metrics.",
+        "crossovers per network: "
+        + ", ".join(f"{LABELS[measure]} {found.mean():.1f}" for measure, found in counts.items())
+        + f"; mean of gradient and Fisher less Bayes, literal {format_interval(more)}",
+        above(more),
+        "agrees if the 95 % interval of the difference lies above 0, disagrees if below",
     )
