@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,18 +42,21 @@ def command(*arguments):
     return [sys.executable, "-m", "prune_env.cli", *map(str, arguments)]
 
 
-def kill_when(arguments, reached, timeout=180):
+def kill_when(arguments, reached, timeout=600):
     """Start a command and kill its whole process group as soon as `reached()`."""
     process = subprocess.Popen(
         command(*arguments), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     begun = time.time()
-    while not reached():
-        assert process.poll() is None, "the command ended before it could be killed"
-        assert time.time() - begun < timeout
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        while not reached():
+            assert process.poll() is None, "the command ended before it could be killed"
+            assert time.time() - begun < timeout
+            time.sleep(0.02)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def test_benchmark(tmp_path):
