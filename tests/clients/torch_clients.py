@@ -149,5 +149,5 @@ CASES = {
     "torchrl": ("torchrl", torchrl),
     "skrl": ("skrl", skrl),
     "tianshou": ("tianshou", tianshou),
-    "CleanRL (its loop)": ("gymnasium", cleanrl),
+    "CleanRL's loop (gymnasium)": ("gymnasium", cleanrl),
 }
