@@ -9,6 +9,7 @@ from prune_env.baselines.depgraph import DepGraph, depgraph_global, depgraph_loc
 from prune_env.baselines.dynamic_programming import knapsack
 from prune_env.baselines.erk import ERK, erk_density
 from prune_env.baselines.evopress import EvoPress
+from prune_env.baselines.gates import LEARNED_GATES, GateTraining
 from prune_env.baselines.grid import GridSearch
 from prune_env.baselines.halving import SuccessiveHalving
 from prune_env.baselines.heuristics import (
@@ -46,6 +47,7 @@ __all__ = [
     "ERK",
     "HEURISTICS",
     "LAMP",
+    "LEARNED_GATES",
     "POLICIES",
     "SEARCHES",
     "THRESHOLDS",
@@ -59,6 +61,7 @@ __all__ = [
     "EvoPress",
     "Fisher",
     "FrontPoint",
+    "GateTraining",
     "GlobalThreshold",
     "Gradient",
     "GridSearch",

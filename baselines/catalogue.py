@@ -10,6 +10,7 @@ from prune_env.baselines.criterion import CriterionImportance
 from prune_env.baselines.depgraph import depgraph_global, depgraph_local
 from prune_env.baselines.erk import ERK
 from prune_env.baselines.evopress import EvoPress
+from prune_env.baselines.gates import LEARNED_GATES
 from prune_env.baselines.grid import GridSearch
 from prune_env.baselines.halving import SuccessiveHalving
 from prune_env.baselines.heuristics import HEURISTICS, Heuristic
@@ -54,6 +55,7 @@ POLICIES: dict[str, Callable[..., Heuristic | Privileged | Ablated]] = {
     **THRESHOLDS,
     **ALLOCATORS,
     "criterion": CriterionImportance,
+    **LEARNED_GATES,
     "best-heuristic": BestHeuristic,
     "ablated": Ablated,
     **SEARCHES,

@@ -20,7 +20,7 @@ LAYERS = [
     ],
     ["prune_env.groups", "prune_env.targets"],
     ["prune_env.importance"],
-    ["prune_env.training", "prune_env.repair"],
+    ["prune_env.training", "prune_env.repair", "prune_env.gates"],
     ["prune_env.dense"],
     ["prune_env.export"],
     ["prune_env.fine_tuning"],

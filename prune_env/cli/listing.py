@@ -14,6 +14,7 @@ from rich.table import Table
 from prune_env.cli.shared import add_row, console, new_table
 from prune_env.envs import COSTS, ENVIRONMENTS, MEASURED_COSTS, OBJECTIVES, SCHEDULES
 from prune_env.fine_tuning import FINE_TUNINGS
+from prune_env.gates import GATES
 from prune_env.importance import CRITERIA, MEASURES
 from prune_env.importance.criteria import Tracked
 from prune_env.open_sets import find
@@ -61,6 +62,7 @@ SETS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "measures": lambda: MEASURES,
     "criteria": lambda: CRITERIA,
     "repairs": lambda: REPAIRS,
+    "gates": lambda: GATES,
     "fine-tunings": lambda: FINE_TUNINGS,
     "schedules": lambda: SCHEDULES,
     "costs": lambda: COSTS | MEASURED_COSTS,

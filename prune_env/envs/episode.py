@@ -23,6 +23,7 @@ from prune_env.envs.config import PruningConfig
 from prune_env.envs.objectives import Terms
 from prune_env.envs.schedules import SCHEDULES
 from prune_env.fine_tuning import FINE_TUNINGS, FineTuning
+from prune_env.gates import ChannelGates, GateRule
 from prune_env.importance import CRITERIA, ImportanceTracker
 from prune_env.importance.gated_loss import gated_loss
 from prune_env.isolation import isolated, own_random_state
@@ -92,6 +93,7 @@ class Episode:
         self.round = 0
         self.trials: list[Trial] = []
         self.gradients = 0
+        self._openness: np.ndarray | None = None  # [W], of gates that have trained since the last cut
         self.finite = True
         self.generator = generator
         self._batches = Batches(network.train_state.target, generator)
@@ -221,6 +223,7 @@ class Episode:
             before = self.widths
             self._cut(self.widths_for(ratios))
             loss = self._train(self.config.steps_per_round)
+            self._openness = None
             score = self._score() if math.isfinite(loss) else math.nan
             self.executed_ratio = 1.0 - self.widths / before
             self.finite = math.isfinite(score)
@@ -309,6 +312,53 @@ class Episode:
                 module.training = training
 
     @isolated()
+    def train_gates(self, rule: GateRule, steps: int, cost_target: float) -> np.ndarray:
+        """Train the network with gates on its channels; the next cut removes the channels that are least open.
+
+        The steps are counted. They train the network itself: weights are multiplied by the final gates at the end.
+
+        Args:
+            rule: How gates train.
+            steps: Training steps.
+            cost_target: Cost that the gates are steered to.
+
+        Returns:
+            How open each gate is, [W]; at most 0 where it is closed.
+        """
+        state, begun = self.network.train_state, time.perf_counter()
+        keep, shares = self._uniform_share(cost_target), self._cost_shares()
+        group_of = self.network.group_of
+
+        def too_much(open_: torch.Tensor) -> bool:
+            widths = np.bincount(group_of, weights=open_.double().cpu().numpy(), minlength=len(self.widths))
+            return float(self.cost_of(np.maximum(widths.round().astype(np.int64), 1))) > cost_target
+
+        with self.undone_by_errors(), own_random_state(self._seed(self.round)):
+            generator = torch.Generator().manual_seed(self._seed(self.round))
+            gates = ChannelGates(state.surgeon, rule, steps, generator, torch.from_numpy(shares), keep, too_much)
+            with gates, _scaled_learning_rate(state.optimizers, self.config.learning_rate_factor):
+                train(state.target, state.model, state.optimizers, self._batches, steps, [gates, *state.observers])
+            self._openness = np.nan_to_num(gates.openness().double().cpu().numpy(), nan=-np.inf)
+        self.gradients += steps
+        self.seconds.training += time.perf_counter() - begun
+        return self._openness.copy()
+
+    def _uniform_share(self, cost_target: float) -> float:
+        """The largest share of every group's channels that costs no more than this."""
+        low, high = 0.0, 1.0
+        for _ in range(20):
+            middle = (low + high) / 2
+            widths = np.maximum((self.widths * middle).round().astype(np.int64), self.least_widths)
+            low, high = (middle, high) if float(self.cost_of(widths)) <= cost_target else (low, middle)
+        return low
+
+    def _cost_shares(self) -> np.ndarray:
+        """Share of the cost that goes with each channel alone, float [W], summing to 1."""
+        fewer = np.maximum(self.widths - np.eye(len(self.widths), dtype=np.int64), 1)
+        saved = np.maximum(float(self.cost_of(self.widths)) - self.cost_of(fewer), 0.0)[self.network.group_of]
+        return saved / max(saved.sum(), 1e-12)
+
+    @isolated()
     def retained_untrained(self, keep: torch.Tensor) -> float:
         """Retained score on validation if only these channels stayed, repaired but not trained; all is put back.
 
@@ -330,7 +380,9 @@ class Episode:
 
     def _cut(self, widths: np.ndarray) -> None:
         train_state = self.network.train_state
-        values = self._criterion.values(train_state.context(self.generator)).cpu().numpy()
+        values = self._openness
+        if values is None:
+            values = self._criterion.values(train_state.context(self.generator)).cpu().numpy()
         self._remove(torch.from_numpy(choose_channels(values, self.network.group_of, self.widths - widths)))
 
     def _remove(self, keep: torch.Tensor) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from prune_env.envs.action import validate_action, widths_after
 from prune_env.envs.episode import Episode
+from prune_env.gates import GATES
 from prune_env.groups import Cost, count_cost
 from prune_env.groups.layer_attributes import weight_of
 from prune_env.importance import CRITERIA
@@ -150,6 +151,23 @@ class NetworkView:
         if gates.shape != self.group_of.shape:
             raise ValueError(f"there must be a gate for each of the {len(self.group_of)} channels; got {gates.shape}")
         return self._episode.gated_loss(gates, int(self._seeds.integers(2**62)))
+
+    def train_gates(self, rule: str, steps: int, cost_target: float) -> np.ndarray:
+        """Train the network with a gate on every channel, and return how open each is in the end, float64 [W].
+
+        This is training of the episode's network, before its next step, and every step is counted. The next cut removes
+        in each group the channels that are least open, whatever the criterion.
+
+        Args:
+            rule: Name in `prune_env.gates.GATES`, with options behind it.
+            steps: Training steps, at least 1.
+            cost_target: Cost that the gates are steered to.
+
+        Raises:
+            ValueError: If the rule is unknown or a number is out of range.
+        """
+        check_value("steps", steps, int, Range(1))
+        return self._episode.train_gates(configured("gates", rule, GATES), steps, cost_target)
 
     def _try(self, widths: np.ndarray, steps: int | None) -> float:
         if steps is not None:
