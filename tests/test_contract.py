@@ -8,9 +8,11 @@ import prune_env
 from prune_env.agents import ALGORITHMS, load_hyperparams
 from prune_env.benchmark import known_policies
 from prune_env.envs import ENVIRONMENTS
+from prune_env.gates import GATES
 from prune_env.testing import check_policy, check_target
 
 COSTLY = {
+    **{f"gates-{rule}": f"gates-{rule}:steps=2" for rule in GATES},
     "ablated": "ablated:networks=2",
     "random-search": "random-search:evaluations=2",
     "cma-es": "cma-es:evaluations=12",
