@@ -158,6 +158,10 @@ class Activations:
         )
         return sums / counts.clamp(min=1)
 
+    def __getitem__(self, statistic: str) -> Tensor:
+        """The same as `channel`."""
+        return self.channel(statistic)
+
     def sum(self, values: Mapping[str, Tensor]) -> Tensor:
         """Sum over all positions of a channel, [W], of numbers [n] for each weight by its name."""
         surgeon = self.surgeon
