@@ -9,12 +9,13 @@ from prune_env.targets.data import DataError
 QUICK = {"dense_steps": 120, "learning_rate": 0.005, "steps_per_round": 2, "latent_dim": 4, "batch_size": 32}
 # Controllers are not trained here: their checkpoints come with the package.
 QUICK_CONTROLLER = {"steps_per_round": 1, "starts": 2, "planner": {"samples": 8, "elites": 2, "iterations": 1}}
+QUICK_AGENT = {"steps_per_round": 2, "episodes": 2, "batch_size": 16}
 
 
 def make_or_skip(env_id, **options):
-    controller = "TDMPC" in env_id
+    quick = QUICK_CONTROLLER if "TDMPC" in env_id else QUICK_AGENT if "SB3" in env_id else QUICK
     try:
-        return gym.make(env_id, **((QUICK_CONTROLLER if controller else QUICK) | options))
+        return gym.make(env_id, **(quick | options))
     except DataError as error:
         pytest.skip(f"the data of {env_id} is not here: {error}")
     except ImportError as error:

@@ -33,7 +33,8 @@ def test_gymnasium_and_sb3_checkers_pass_without_a_warning(env_id):
 )
 def test_same_seed_same_trajectory_bit_for_bit(env_id, options):
     if "pool" in options:
-        options = options | (_SHIPPED_POOLS.get(env_id, {"pool": 1}) if "TDMPC" in env_id else {"latent_dim": 5})
+        others = _SHIPPED_POOLS.get(env_id, {"pool": 1}) if "TDMPC" in env_id or "SB3" in env_id else {"latent_dim": 5}
+        options = options | others
     steps = 3 if "MNIST" in env_id or "TDMPC" in env_id else 8
     first = rollout(make_or_skip(env_id, **options), 3, steps)
     assert same(first, rollout(make_or_skip(env_id, **options), 3, steps))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prune_env.isolation import isolated
 from prune_env.storage import canonical_json
-from prune_env.targets.base import BackwardHook, DenseTraining, EntryPoint, Split, Target
+from prune_env.targets.base import BackwardHook, DenseTraining, EntryPoint, PoolSplit, Split, Target
 from prune_env.targets.sb3.acting import deterministic, example_of, sampling
 from prune_env.targets.sb3.distillation import distillation_loss, distillation_step, likelihood_loss
 from prune_env.targets.sb3.loading import dense_networks, networks_of, simulator_of
@@ -61,6 +61,8 @@ class SB3Agent(Target):
         episodes: Episodes over which the score is averaged.
         learning_rate: Of distillation.
         batch_size: States in a batch of distillation.
+        agents: Paths of several agents with the same number of groups, instead of `agent`: pools for training take
+            those at even places, held-out pools the others.
 
     Raises:
         ValueError: If an option does not fit, or the file is not trusted, is no such agent, or does not fit the
@@ -85,7 +87,11 @@ class SB3Agent(Target):
         episodes: int = 20,
         learning_rate: float = 1e-3,
         batch_size: int = 128,
+        agents: Sequence[str] = (),
     ):
+        self._agents = tuple(agents)
+        if agent is None and agents:
+            agent = agents[0]
         if agent is None:
             agent, env, trust = SHIPPED, env or "CartPole-v1", True
         if env is None:
@@ -150,6 +156,21 @@ class SB3Agent(Target):
         net = networks_of(agent)
         net.first_learning_rate = float(agent.lr_schedule(1.0))
         return net
+
+    def variants(self, split: PoolSplit) -> list[Mapping[str, Any]]:
+        """The agents of the split."""
+        chosen = self._agents[0::2] if split == "train" else self._agents[1::2]
+        return [{"agent": agent} for agent in chosen] or [{}]
+
+    def to(self, device: torch.device | str) -> None:
+        """Move what the networks read; the environment stays on the CPU.
+
+        Raises:
+            ValueError: If SB3 trains the networks, which it does on the CPU here.
+        """
+        if self.fine_tuning == "training" and torch.device(device).type != "cpu":
+            raise ValueError("fine_tuning='training' trains on the CPU: take device='cpu' or 'distillation'")
+        super().to(device)
 
     def target_networks(self, model: nn.Module) -> Sequence[tuple[str, nn.Module]]:
         """The agent's own."""

@@ -50,6 +50,20 @@ def test_an_agent_of_ones_own_is_an_environment(tmp_path):
     assert made.unwrapped.group_names == ("actor.policy_net.0", "actor.policy_net.2")
 
 
+def test_pools_take_one_half_of_several_agents_each(tmp_path):
+    paths = [str(tmp_path / f"{i}.zip") for i in range(3)]
+    agent("ppo").save(paths[0])
+    made = SB3Agent(agents=paths, env="CartPole-v1", trust=True)
+    assert made.variants("train") == [{"agent": paths[0]}, {"agent": paths[2]}]
+    assert made.variants("held_out") == [{"agent": paths[1]}]
+    assert made.settings()["agent"] == SB3Agent(paths[0], "CartPole-v1", trust=True).settings()["agent"]
+
+
+def test_training_by_sb3_stays_on_the_cpu():
+    with pytest.raises(ValueError, match="trains on the CPU"):
+        target("sac", fine_tuning="training").to("cuda")
+
+
 def test_the_contract_holds_for_an_agent_of_ones_own():
     prune_env.register_target("my-agent", lambda: SB3Agent(agent("sac"), "Pendulum-v1", episodes=2))
     assert not check_target("my-agent").problems
