@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prune_env.baselines import knapsack
-from prune_env.baselines.dynamic_programming import meeting_groups
+from prune_env.baselines.dynamic_programming import _worth_keeping, meeting_groups
 
 
 def products(*terms):
@@ -78,3 +78,10 @@ def test_a_long_chain_is_solved_in_a_moment():
     assert 0.39 * dense < cost(found) <= 0.4 * dense
     best_uniform = np.array([w for w in range(4, 68, 4) if cost(np.full(groups, w)) <= 0.4 * dense])[-1]
     assert damages(levels, damage, found) < 0.8 * damages(levels, damage, np.full(groups, best_uniform))
+
+
+def test_what_costs_more_and_damages_more_goes():
+    """Of three choices with one front, the second costs more than the first and damages more; another front is apart."""
+    front, cost, lost = np.array([[0], [0], [0], [1]]), np.array([1.0, 2.0, 3.0, 9.0]), np.array([0.5, 0.6, 0.4, 0.9])
+    assert sorted(_worth_keeping(front, cost, lost, 100)) == [0, 2, 3]
+    assert 0 in _worth_keeping(front, cost, lost, 1)  # whatever is dropped, the cheapest stays
