@@ -81,7 +81,7 @@ def test_a_long_chain_is_solved_in_a_moment():
 
 
 def test_what_costs_more_and_damages_more_goes():
-    """Of three choices with one front, the second costs more than the first and damages more; another front is apart."""
+    """Of three choices with one front, the second costs and damages more than the first; another front is apart."""
     front, cost, lost = np.array([[0], [0], [0], [1]]), np.array([1.0, 2.0, 3.0, 9.0]), np.array([0.5, 0.6, 0.4, 0.9])
     assert sorted(_worth_keeping(front, cost, lost, 100)) == [0, 2, 3]
     assert 0 in _worth_keeping(front, cost, lost, 1)  # whatever is dropped, the cheapest stays
