@@ -86,6 +86,7 @@ def test_networks_the_other_way_round():
     ("group", "factor", "words"),
     [
         ("encoder.3", 1e3, "At latents 8 and 64 the coupling group consistently has"),
+        ("decoder.0", 1e3, "At latents 8 and 64 the coupling group consistently has"),
         ("encoder.0", 10, "read as the initial layer"),
         ("decoder.0", 1e-3, "The first decoder group and the second encoder group"),
         ("encoder.6", 1e6, "The decoder layers are more important"),
@@ -110,6 +111,11 @@ def test_one_network_that_disagrees_decides():
     assert "latent 64: 100%; latent 256: 0%; latent 512: 100%" in next(
         c.measured for c in claims if "read as the initial" in c.paper and "(Fisher" in c.paper
     )
+
+
+def test_a_decoder_that_leads_early_only_does_not_take_over():
+    rows = trained([SMALL] * EPOCHS, [LATE_ORDER] * (EPOCHS // 2) + [EARLY_ORDER] * (EPOCHS // 2))
+    assert verdict(sentences_of_sizes(rows), "the decoder layers take over") == "disagrees"
 
 
 def test_position_before_size():

@@ -87,6 +87,7 @@ def test_a_controller_the_other_way_round():
         ("encoder.3", 0.5, ORDERS[3]),
         ("dynamics.2", 2.8, ORDERS[3]),
         ("pi.0", 1e-9, ORDERS[4]),
+        ("reward.2", 50, ORDERS[4]),
         ("reward.2", 3, ORDERS[5]),
         ("dynamics.2", 0.5, ORDERS[6]),
         ("dynamics.2", 0.1, ORDERS[7]),
