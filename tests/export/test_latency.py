@@ -14,13 +14,18 @@ from prune_env.export.latency import compare_torch, time_calls
 def test_calls_are_timed_in_turns_and_intervals_hold_the_median():
     order = []
 
+    def busy(name, seconds):
+        order.append(name)
+        begun = time.thread_time()
+        while time.thread_time() - begun < seconds:
+            pass
+
     def slow():
-        order.append("slow")
-        time.sleep(0.004)
+        busy("slow", 0.004)
 
     def fast():
-        order.append("fast")
-        time.sleep(0.001)
+        busy("fast", 0.001)
+        time.sleep(0.01)  # somebody else's time
 
     one, other = time_calls([slow, fast], seconds=0.1)
     assert one.runs == other.runs >= 5 and order[-4:] == ["slow", "fast"] * 2

@@ -28,7 +28,7 @@ def page(known: Mapping[str, Any], steps: int, seeds: int) -> str:
 
 _HEAD = (
     "`python -m prune_env.studies.take_home` measures this page: {processor}, torch {torch}, one thread. Networks that "
-    "are compared take turns, call by call; other work on the machine slows both."
+    "are compared take turns, call by call, in time of the processor, so that other work on the machine does not count."
 )
 _SPEED = (
     "The same trained networks, L2 norm, the same ratio for every group, {steps} steps of fine-tuning with Adam on the "
@@ -45,7 +45,7 @@ _SIZES = (
 _WIDTHS = (
     "Three layers of equal width, and the same with 55 % of the channels, which is about 30 % of the parameters of the "
     "inner layer: how many times faster. A call of a narrow network costs what calling torch costs; pruning it saves "
-    "memory, not time."
+    "memory, not time. A tenth is gained from about width 128 on for one sample, and from 64 to 128 on for sixteen."
 )
 
 
