@@ -62,6 +62,8 @@ class PruningScalars(BaseCallback):
             for name, value in info["reward_terms"].items():
                 self.logger.record_mean(f"pruning/{name}", float(value))
             self.logger.record_mean("pruning/collapsed", float(info["collapsed"]))
+            if "kind" in info:  # of the zoo, in which a place means another group in every kind of network
+                continue
             for name, ratio in zip(self._group_names, info["executed_ratio"], strict=True):
                 self.logger.record_mean(f"ratios/{name}", float(ratio))
         return True

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy, ContinuousCritic
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.sac.policies import Actor as SACActor
@@ -17,12 +18,13 @@ from stable_baselines3.td3.policies import Actor as TD3Actor
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
-from prune_env.agents.group_networks import GroupEncoder, GroupOutput, SetOutput, calibrate
+from prune_env.agents.group_networks import GroupEncoder, GroupOutput, SetOutput, calibrate, summarise
 from prune_env.envs import Column
+from prune_env.envs.observation import PRESENT
 
 
 class _Latents(nn.Module):
-    """SB3's mlp_extractor: latent vectors of the actor, [B, G, H], and of the critic, [B, H]."""
+    """SB3's mlp_extractor: latent vectors of the actor, [B, G, H + 1], and of the critic, [B, H]."""
 
     def __init__(self, groups: int, columns: int, hidden: int, positions: int):
         super().__init__()
@@ -35,12 +37,12 @@ class _Latents(nn.Module):
         return self.forward_actor(observations), self.forward_critic(observations)
 
     def forward_actor(self, observations: Tensor) -> Tensor:
-        """[B, G * F] to [B, G, H]."""
+        """[B, G * F] to [B, G, H + 1]."""
         return self.actor(observations)
 
     def forward_critic(self, observations: Tensor) -> Tensor:
         """[B, G * F] to [B, H]."""
-        return self.critic(observations).mean(dim=1)
+        return summarise(self.critic(observations))
 
 
 class Grouped:
@@ -72,7 +74,14 @@ class Grouped:
             columns: What their columns are; of those with the scale of the loss, differences are read only.
         """
         assert isinstance(self, nn.Module)
-        calibrate(self, observations, [i for i, column in enumerate(columns) if column.relative])
+        names = [column.name for column in columns]
+        relative = [i for i, column in enumerate(columns) if column.relative]
+        calibrate(self, observations, relative, names.index(PRESENT.name) if PRESENT.name in names else None)
+
+    @property
+    def fits_any_network(self) -> bool:
+        """Whether it depends on no position of a group, so that it acts on any number of groups."""
+        return not self._position_embedding
 
     def acting(self) -> tuple[GroupEncoder, GroupOutput, bool]:
         """What chooses the mean action: encoder, output, and whether a tanh follows."""
@@ -95,6 +104,11 @@ class GroupPolicy(Grouped, ActorCriticPolicy):
         self.action_net = GroupOutput(self._hidden)
         # The base class built its optimizer on the head that was just replaced.
         self.optimizer = self.optimizer_class(self.parameters(), **{"lr": lr_schedule(1), **self.optimizer_kwargs})
+
+    def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
+        """The action's distribution; groups that are not there have the same one whatever the policy learns."""
+        assert isinstance(self.action_dist, DiagGaussianDistribution)
+        return self.action_dist.proba_distribution(self.action_net(latent_pi), self.log_std * latent_pi[..., -1])
 
     def acting(self) -> tuple[GroupEncoder, GroupOutput, bool]:
         """The actor's encoder and output."""

@@ -28,7 +28,7 @@ from prune_env.agents.algorithms import LOADABLE, algorithm_of, algorithm_of_dat
 from prune_env.agents.evaluations import FILE_NAME, read_evaluations
 from prune_env.agents.normalisation import normalising, running_statistics, takes_raw_observations
 from prune_env.benchmark import AgentTraining
-from prune_env.envs import LogRatioAction, PruningEnv
+from prune_env.envs import LogRatioAction, PruningEnv, ZooEnv
 from prune_env.isolation import isolated
 from prune_env.storage import DamagedFileError, canonical_json, check_archive, check_seal, sealed, write_atomically
 from prune_env.validation import Range, check_value
@@ -167,7 +167,7 @@ def load_agent(path: Path, env: PruningEnv) -> SavedAgent:
 def save_agent(
     folder: Path,
     model: BaseAlgorithm,
-    env: PruningEnv | None = None,
+    env: PruningEnv | ZooEnv | None = None,
     normaliser: VecNormalize | None = None,
     made_by: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -209,10 +209,10 @@ def save_agent(
     return folder / "model.zip"
 
 
-def _environment_of(model: BaseAlgorithm) -> PruningEnv:
+def _environment_of(model: BaseAlgorithm) -> PruningEnv | ZooEnv:
     venv = model.get_env()
     env = None if venv is None else venv.get_attr("unwrapped", 0)[0]
-    if not isinstance(env, PruningEnv):
+    if not isinstance(env, (PruningEnv, ZooEnv)):
         raise ValueError(
             f"the model's environment is {env}, no PruningEnv: give the one that it was trained in, env=..."
         )
@@ -226,7 +226,7 @@ def _scale_of(model: BaseAlgorithm) -> str:
     return "log-ratio" if log else "ratio"
 
 
-def _known_of(model: BaseAlgorithm, env: PruningEnv) -> dict[str, Any]:
+def _known_of(model: BaseAlgorithm, env: PruningEnv | ZooEnv) -> dict[str, Any]:
     known: dict[str, Any] = {"timesteps": model.num_timesteps}
     if model.seed is not None:
         known["seed"] = model.seed

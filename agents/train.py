@@ -28,13 +28,14 @@ from prune_env.agents.policies import Grouped
 from prune_env.agents.saved import read_description, restore_normaliser, save_agent
 from prune_env.agents.settings import algorithm, load_hyperparams
 from prune_env.agents.trackers import tracking
+from prune_env.agents.universal import export_policy
 from prune_env.dense.pool import prepare
-from prune_env.envs import PruningEnv
+from prune_env.envs import PruningEnv, ZooEnv
 from prune_env.parallel import cores, interrupts_blocked, single_threaded
 from prune_env.storage import DamagedFileError, canonical_json, expanded, read_sealed, write_sealed
 from prune_env.validation import Range, check_value
 
-ENV_OPTIONS: Mapping[str, Any] = {"pool": 16, "rounds": 1, "budget": [0.3, 0.9]}
+ENV_OPTIONS: Mapping[str, Any] = {"pool": 32, "rounds": 1, "budget": [0.3, 0.7]}
 """What an agent is trained on unless arguments of the environment say otherwise; the same on the command line."""
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,9 @@ def train_agent(
     progress: bool = True,
 ) -> Path:
     """Train an agent and return the path of its `model.zip`; an interrupted run resumes from its last checkpoint.
+
+    A policy over groups without position embeddings is also written as `policy.safetensors`, which prunes networks of
+    any number of groups; see `UniversalPolicy`.
 
     Args:
         algo: Name of an algorithm, see `prune_env.agents.ALGORITHMS`.
@@ -122,8 +126,8 @@ def train_agent(
     tracked = [tracking(text, config, out) for text in trackers]
     started, earlier = time.perf_counter(), _seconds_so_far(out)
     make = EnvFactory(env_id, options, settings.get("actions", "ratio"))
-    single: PruningEnv = make().unwrapped  # type: ignore[assignment]
-    prepare([single.pool], jobs=cores())
+    single: PruningEnv | ZooEnv = make().unwrapped  # type: ignore[assignment]
+    prepare(single.pools, jobs=cores())
     normalise = settings.get("normalize", True)
     with ExitStack() as open_environments:
         venv = open_environments.enter_context(closing(_vectorised(make, n_envs, seed, normalise)))
@@ -137,6 +141,8 @@ def train_agent(
             seconds = round(earlier + time.perf_counter() - started, 1)
             made_by = {**config, "timesteps": model.num_timesteps, "seconds": seconds}
             save_agent(out, model, single, normaliser, made_by)
+            if isinstance(model.policy, Grouped) and model.policy.fits_any_network:
+                export_policy(out / "policy", model, single, made_by, make.actions)
 
         left, every = timesteps - model.num_timesteps, max(eval_every // n_envs, 1)
         checkpoints = Checkpoints(save, eval_every)
@@ -228,7 +234,7 @@ def _vectorised(make: EnvFactory, n_envs: int, seed: int, normalise: bool, train
 
 
 def _make_or_resume(
-    algo: str, venv: VecEnv, settings: dict[str, Any], out: Path, seed: int, env: PruningEnv
+    algo: str, venv: VecEnv, settings: dict[str, Any], out: Path, seed: int, env: PruningEnv | ZooEnv
 ) -> BaseAlgorithm:
     path, logs = out / "model.zip", str(out / "tensorboard")
     normaliser = venv if isinstance(venv, VecNormalize) else None
@@ -248,6 +254,8 @@ def _make_or_resume(
         observations = torch.as_tensor(np.stack([env.reset()[0] for _ in range(CALIBRATION_RESETS)]))
         model.policy.calibrate(observations, env.columns)
         if heuristic := settings.get("behaviour_cloning"):
+            if isinstance(env, ZooEnv):
+                raise ValueError("behaviour_cloning needs networks of one kind; leave it out for the zoo")
             error = clone_behaviour(model.policy, env, heuristic, observations, settings.get("actions", "ratio"))
             _log.info("warm start from %s, RMSE %.3f of the actions' range", heuristic, error)
     return model

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from prune_env.agents.action_scales import ACTION_SCALES
 from prune_env.agents.group_networks import GroupEncoder, GroupOutput
 from prune_env.agents.policies import Grouped
-from prune_env.envs import PruningEnv
+from prune_env.envs import PruningEnv, ZooEnv
+from prune_env.envs.observation import PRESENT
 from prune_env.isolation import isolated
 from prune_env.storage import DamagedFileError, check_seal, sealed, write_atomically
 from prune_env.validation import Range, check_value
@@ -67,10 +68,11 @@ class UniversalPolicy:
     @isolated()
     def __init__(self, path: Path, env: PruningEnv):
         description, tensors = _read(path)
-        columns = [column.name for column in env.columns]
-        if description["columns"] != columns:
-            raise ValueError(f"{path} reads the columns {description['columns']}; this environment has {columns}")
-        self._actor = GroupActor(len(columns), description["hidden"], description["squashed"])
+        columns, read = [column.name for column in env.columns], description["columns"]
+        if [name for name in read if name != PRESENT.name] != columns:
+            raise ValueError(f"{path} reads the columns {read}; this environment has {columns}")
+        self._columns, self._padded = len(columns), read[-1] == PRESENT.name
+        self._actor = GroupActor(len(read), description["hidden"], description["squashed"])
         self._actor.load_state_dict(tensors)
         self._scale, self._max_ratio = ACTION_SCALES[description["actions"]], env.max_ratio
         self.made_by: Mapping[str, Any] = description["made_by"]
@@ -84,6 +86,9 @@ class UniversalPolicy:
     ) -> tuple[np.ndarray, Any]:
         """Ratios in [0, max_ratio] for one observation [G * F] or a batch of them."""
         rows = torch.as_tensor(np.atleast_2d(observation), dtype=torch.float32)
+        if self._padded:  # it learned on padded observations; here every group is there
+            table = rows.reshape(len(rows), -1, self._columns)
+            rows = torch.cat([table, torch.ones_like(table[..., :1])], dim=-1).flatten(1)
         with torch.no_grad():
             actions = self._actor(rows).numpy().astype(np.float64)
         ratios = np.clip(self._scale.to_ratios(actions, self._max_ratio), 0.0, self._max_ratio).astype(np.float32)
@@ -96,7 +101,7 @@ def load_universal(path: Path, env: PruningEnv) -> UniversalPolicy:
 
 
 def export_policy(
-    path: Path, model: BaseAlgorithm, env: PruningEnv, made_by: Mapping[str, Any], actions: str = "ratio"
+    path: Path, model: BaseAlgorithm, env: PruningEnv | ZooEnv, made_by: Mapping[str, Any], actions: str = "ratio"
 ) -> Path:
     """Write the actor of a trained model as a file that `UniversalPolicy` reads; returns its path.
 

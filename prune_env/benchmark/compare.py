@@ -31,7 +31,7 @@ from prune_env.parallel import Engine, Send, check_engine, cores, map_unordered
 from prune_env.provenance import made_with
 from prune_env.storage import canonical_json, config_hash, expanded
 
-BUDGETS = (0.3, 0.5, 0.7, 0.8, 0.9)
+BUDGETS = (0.3, 0.5, 0.7)
 """The sparsities at which policies are compared."""
 ENV_OPTIONS: Mapping[str, Any] = {"rounds": 1}
 """What policies are compared on unless arguments of the environment say otherwise; the same on the command line."""
@@ -77,10 +77,10 @@ class _Job:
 
 def compare(
     policies: Sequence[str],
-    env: str = "PruneEnv/Autoencoder-v0",
+    env: str = "PruneEnv/Autoencoder-v1",
     *,
     budgets: Sequence[float] = BUDGETS,
-    networks: int = 12,
+    networks: int = 24,
     seeds: int = 1,
     out: str | Path = "runs/bench",
     split: str = "held_out",

@@ -24,8 +24,8 @@ from prune_env.cli.shared import (
 from prune_env.parallel import check_engine, single_threaded
 from prune_env.storage import expanded, write_atomically
 
-ENV = "PruneEnv/Autoencoder-v0"
-BUDGETS = (0.3, 0.5, 0.7, 0.8, 0.9)
+ENV = "PruneEnv/Autoencoder-v1"
+BUDGETS = (0.3, 0.5, 0.7)
 COMPETITORS = (
     *("none", "random", "uniform", "l1", "l2", "gradient", "fisher", "bayes", "combined", "product"),
     *("global-l2", "global-l2-rel", "global-fisher", "global-fisher-rel"),
@@ -76,7 +76,7 @@ def bench(
     env: str = ENV,
     out: Path = Path("runs/bench"),
     budgets: tuple[float, ...] = BUDGETS,
-    networks: int = 12,
+    networks: int = 24,
     seeds: int = 1,
     rounds: int = 1,
     jobs: int | None = None,
@@ -109,7 +109,7 @@ def run_bench(
     env: str,
     out: Path,
     budgets: tuple[float, ...] = BUDGETS,
-    networks: int = 12,
+    networks: int = 24,
     seeds: int = 1,
     rounds: int = 1,
     jobs: int | None = None,

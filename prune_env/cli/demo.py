@@ -13,7 +13,7 @@ from prune_env.parallel import check_engine
 def demo(
     out: Path = Path("runs/demo"),
     timesteps: int = 5120,
-    networks: int = 12,
+    networks: int = 24,
     jobs: int | None = None,
     engine: str = "local",
     device: str | None = None,

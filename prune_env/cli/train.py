@@ -16,17 +16,18 @@ from prune_env.cli.shared import (
     say,
     say_whose,
 )
+from prune_env.envs import ZOO
 from prune_env.parallel import single_threaded
 
 
 def train(
     algo: Name,
-    env: str = "PruneEnv/Autoencoder-v0",
+    env: str = "PruneEnv/Autoencoder-v1",
     out: Path | None = None,
     timesteps: int | None = None,
-    pool: int = 16,
+    pool: int = 32,
     rounds: int = 1,
-    budget: tuple[float, ...] = (0.3, 0.9),
+    budget: tuple[float, ...] = (0.3, 0.7),
     n_envs: int | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -51,7 +52,8 @@ def train(
         hyperparameters: Of the algorithm, e.g. learning_rate=1e-3 gamma=0.9, or @FILE.yaml, such as `tune` writes.
         options: Further arguments of the environment and of the target, e.g. steps_per_round=60 observation=importance.
     """
-    check_env(env)
+    if env != ZOO:
+        check_env(env)
     check_at_least(1, timesteps=timesteps, pool=pool, rounds=rounds, n_envs=n_envs)
     check_at_least(0, seed=seed)
     chosen = env_options(options, device, pool=pool, rounds=rounds, budget=list(budget))

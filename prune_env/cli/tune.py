@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 def tune(
     algo: Name,
-    env: str = "PruneEnv/Autoencoder-v0",
+    env: str = "PruneEnv/Autoencoder-v1",
     out: Path | None = None,
     trials: int = 50,
     timesteps: int = 2048,
-    pool: int = 16,
+    pool: int = 32,
     rounds: int = 1,
-    budget: tuple[float, ...] = (0.3, 0.9),
+    budget: tuple[float, ...] = (0.3, 0.7),
     n_envs: int | None = None,
     seed: int = 0,
     storage: str | None = None,

@@ -8,9 +8,10 @@ from prune_env.envs.network_view import NetworkView
 from prune_env.envs.objectives import OBJECTIVES, Terms, register_objective
 from prune_env.envs.observation import FORMS, Column
 from prune_env.envs.pruning import PruningEnv
-from prune_env.envs.registration import ENVIRONMENTS, register_environments
+from prune_env.envs.registration import ENVIRONMENTS, ZOO, register_environments
 from prune_env.envs.schedules import SCHEDULES, register_schedule
 from prune_env.envs.vector import SyncVectorRewardEnv
+from prune_env.envs.zoo import ZooEnv
 
 __all__ = [
     "COLLAPSED",
@@ -21,6 +22,7 @@ __all__ = [
     "MEASURED_COSTS",
     "OBJECTIVES",
     "SCHEDULES",
+    "ZOO",
     "Column",
     "Episode",
     "LogRatioAction",
@@ -29,6 +31,7 @@ __all__ = [
     "PruningEnv",
     "SyncVectorRewardEnv",
     "Terms",
+    "ZooEnv",
     "register_cost",
     "register_environments",
     "register_objective",

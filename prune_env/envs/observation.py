@@ -69,6 +69,8 @@ CONTEXT_COLUMNS = (
     Column("retained", -1, 2, "retained score of the network"),
     Column("progress", 0, 1, "share of the rounds that is over"),
 )
+PRESENT = Column("present", 0, 1, "1 for a group of the network, 0 for padding")
+"""The last column of padded observations; see `ZooEnv`."""
 SIZE_COLUMNS = ("channels", "size", "kept", "parameters")
 """The columns that tell how large a group is."""
 FORMS: dict[str, tuple[str, ...]] = {

@@ -264,6 +264,11 @@ class PruningEnv(gym.Env, EzPickle):
         return NetworkView(self._begun(), self.max_ratio, seed=self.episode.round)
 
     @property
+    def pools(self) -> list[Pool]:
+        """The pool, as `ZooEnv` has several."""
+        return [self.pool]
+
+    @property
     def labels(self) -> list[tuple[str, str]]:
         """Label and stratum of every network in the pool."""
         return list(self._labels)

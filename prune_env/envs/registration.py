@@ -27,11 +27,17 @@ training, costs or defaults would change the scores of the same policy; the old 
 """
 
 
+ZOO = "PruneEnv/Zoo-v0"
+"""Id of the environment with networks of several kinds; it is `ZooEnv`, not `PruningEnv`."""
+
+
 def register_environments() -> None:
     """Register all ids; harmless when done again."""
     for env_id in ENVIRONMENTS:
         if env_id not in gym.registry:
             gym.register(env_id, entry_point="prune_env.envs.registration:make_env", kwargs={"env_id": env_id})
+    if ZOO not in gym.registry:
+        gym.register(ZOO, entry_point="prune_env.envs.zoo:ZooEnv")
 
 
 def make_env(env_id: str, **arguments: Any) -> PruningEnv:

@@ -8,6 +8,7 @@ from gymnasium.spaces import Box
 from prune_env.agents.group_networks import GroupTable
 from prune_env.agents.policies import GroupPolicy
 from prune_env.envs import Column
+from prune_env.envs.observation import PRESENT
 
 G, F, H = 5, 4, 8
 
@@ -104,7 +105,7 @@ def test_calibration_standardises_every_column():
     batch = torch.from_numpy(table.astype(np.float32).reshape(200, -1))
     policy.calibrate(batch)
     for encoder in (policy.mlp_extractor.actor, policy.mlp_extractor.critic):
-        read = encoder.table(batch)[..., :F]
+        read = encoder.table(batch)[0][..., :F]
         assert read.shape == (200, G, F)
         np.testing.assert_allclose(read.mean(dim=(0, 1)), np.zeros(F), atol=1e-3)
         np.testing.assert_allclose(read.reshape(-1, F).std(0), np.ones(F), rtol=1e-3)
@@ -148,3 +149,44 @@ def test_the_scale_of_the_loss_changes_no_action():
     np.testing.assert_allclose(same_actions, actions, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(same_values, values, rtol=1e-4, atol=1e-4)
     assert np.abs(outputs(policy, other)[0] - actions).max() > 0.01
+
+
+PADDED = [Column(name, -20, 20, "") for name in ("gradient", "size", "kept")] + [PRESENT]
+
+
+def padded(table, extra, filling=0.0):
+    """Observations [B, (G + extra) * F] whose last column says which groups are there."""
+    rows = table.copy()
+    rows[..., -1] = 1.0
+    padding = np.full((len(rows), extra, F), filling, dtype=np.float32)
+    padding[..., -1] = 0.0
+    return np.concatenate([rows, padding], axis=1)
+
+
+@pytest.mark.parametrize("filling", [0.0, 7.0])
+def test_padding_changes_nothing_and_gets_no_action(filling):
+    plain, wide, table = make_policy(G), make_policy(G + 3), observations()
+    wide.load_state_dict({**plain.state_dict(), "log_std": wide.log_std})  # whose random numbers came in another order
+    for policy, extra in ((plain, 0), (wide, 3)):
+        policy.calibrate(torch.from_numpy(padded(table, extra).reshape(6, -1)), PADDED)
+    actions, values = outputs(plain, padded(table, 0))
+    wide_actions, wide_values = outputs(wide, padded(table, 3, filling))
+    np.testing.assert_allclose(wide_actions[:, :G], actions, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(wide_values, values, rtol=1e-4, atol=1e-5)
+    assert not wide_actions[:, G:].any()
+
+
+def test_what_padding_does_teaches_nothing():
+    """Its log-probability is the same whatever the policy learns, and no gradient flows through it."""
+    policy, table = make_policy(G + 3), observations()
+    batch = torch.from_numpy(padded(table, 3).reshape(6, -1))
+    policy.calibrate(batch, PADDED)
+    noise = torch.randn(6, G + 3)
+    quiet = noise.clone()
+    quiet[:, G:] = 0.0
+    _, with_noise, _ = policy.evaluate_actions(batch, noise)
+    _, without, _ = policy.evaluate_actions(batch, quiet)
+    difference = with_noise - without
+    np.testing.assert_allclose(difference.detach(), -0.5 * noise[:, G:].square().sum(1), rtol=1e-3)
+    difference.sum().backward()
+    assert all(p.grad is None or p.grad.abs().max() < 1e-3 for p in policy.parameters())

@@ -9,9 +9,10 @@ from stable_baselines3 import PPO, TD3
 from tiny_agents import ENV_ID, NETWORK, OPTIONS
 
 from prune_env import PruningEnv
-from prune_env.agents import EnvFactory, UniversalPolicy, export_policy
+from prune_env.agents import EnvFactory, UniversalPolicy, export_policy, train_agent
 from prune_env.agents.policies import GroupPolicy, GroupTD3Policy
 from prune_env.benchmark import make_policy
+from prune_env.envs import ZOO
 from prune_env.storage import DamagedFileError
 from prune_env.testing import check_policy
 
@@ -115,3 +116,16 @@ def test_files_that_are_something_else_are_named(tmp_path):
     save_file(tensors, path, metadata={"prune_env": json.dumps({"hidden": 8})})
     with pytest.raises(DamagedFileError, match="it carries no checksum"):
         UniversalPolicy(path, env.unwrapped)
+
+
+def test_trained_on_the_zoo_it_prunes_a_kind_that_was_left_out(tmp_path):
+    options = {"kinds": ["simple", "recursive", "multipath"], "leave_out": ["multipath"], "pool": 2, "dense_steps": 60}
+    options |= {"steps_per_round": 1}
+    small = {"policy": "GroupPolicy", "n_steps": 8, "batch_size": 8, "n_epochs": 1, "normalize": False}
+    train_agent("ppo", ZOO, tmp_path, env_options=options, timesteps=16, n_envs=1, hyperparams=small, progress=False)
+    other = PruningEnv(target="multipath", dense_steps=60, rounds=1, budget=0.4, steps_per_round=1)
+    policy = make_policy(str(tmp_path / "policy.safetensors"), other)
+    observation, _ = other.reset(seed=0)
+    ratios, _ = policy.predict(observation)
+    *_, info = other.step(ratios)
+    assert info["reward_terms"]["sparsity"] >= 0.4 and policy.made_by["env"] == ZOO
