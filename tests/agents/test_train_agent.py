@@ -101,9 +101,10 @@ def test_scalars_are_means_over_rounds_and_environments():
 
 
 def test_the_group_policy_was_calibrated_before_training(trained):
-    extractor = PPO.load(trained / "model.zip", device="cpu").policy.mlp_extractor
-    assert extractor.shift.abs().max() > 1  # log10 of importance is far from zero
-    assert (extractor.scale[:5] != 1).all() and (extractor.scale > 0).all()  # importance and weights vary
+    table = PPO.load(trained / "model.zip", device="cpu").policy.mlp_extractor.actor.table
+    assert table.shift.abs().max() > 1  # log10 of importance is far from zero
+    assert (table.scale[:5] != 1).all() and (table.scale > 0).all()  # importance and weights vary
+    assert table.shown[:3].tolist() == [0, 0, 0] and table.shown[3:].all()  # of importance, differences are read
 
 
 def test_timesteps_are_rounded_up_to_whole_updates_and_it_says_so(train, tmp_path, caplog):

@@ -25,7 +25,7 @@ comparison = import_module("prune_env.benchmark.compare")  # the package gives t
 
 OPTIONS = {"rounds": 1, "steps_per_round": 2, "hidden_layers": 1, "learning_rate": 0.01, "dense_steps": 60}
 ENV_ID = "PruneEnv/Autoencoder-v0"
-SETTING = {"env_options": OPTIONS, "budgets": (0.3, 0.6), "networks": 2, "seeds": 2}
+SETTING = {"env": ENV_ID, "env_options": OPTIONS, "budgets": (0.3, 0.6), "networks": 2, "seeds": 2}
 NAMES = ("none", "uniform", "fisher", "global-l2")
 
 
