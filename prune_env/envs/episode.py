@@ -76,7 +76,7 @@ class Episode:
     Attributes:
         round: Rounds that are over.
         trials: What a privileged policy has tried out so far, in order.
-        gradients: Gradients that it has asked for.
+        gradients: Gradients that it has asked for, those of training steps with gates among them.
         terms: What is known of the network after the last round.
         finite: Whether loss and score of the last round were finite.
         executed_ratio: Share of each group's channels that the last round removed, [G].
