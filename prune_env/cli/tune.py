@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from prune_env.benchmark import known_policies
 from prune_env.cli.shared import (
     Hyperparameters,
     Name,
@@ -88,10 +85,10 @@ def tune(
     fixed = parse_hyperparameters(hyperparameters)
 
     from prune_env.agents import SEARCH_SPACES, tune_agent
+    from prune_env.benchmark import known_policies
 
     if algo not in SEARCH_SPACES and algo.partition(":")[0] in known_policies():
-        budgets = tuple(np.linspace(*budget, 4).tolist()) if len(budget) == 2 else budget
-        _tune_heuristic(algo, env, out, trials, pool, budgets, env_options(options, device, rounds=rounds))
+        _tune_heuristic(algo, env, out, trials, pool, budget, env_options(options, device, rounds=rounds))
         return
 
     say_whose(algo, options)
@@ -107,8 +104,10 @@ def tune(
 
 
 def _tune_heuristic(
-    policy: str, env: str, out: Path | None, trials: int, pool: int, budgets: Sequence[float], chosen: Mapping[str, Any]
+    policy: str, env: str, out: Path | None, trials: int, pool: int, budget: Sequence[float], chosen: Mapping[str, Any]
 ) -> None:
+    import numpy as np
+
     from prune_env.baselines import tune_heuristic
     from prune_env.baselines.tuning import TEMPERATURES
 
@@ -117,6 +116,7 @@ def _tune_heuristic(
     temperatures = (
         np.geomspace(TEMPERATURES[0], TEMPERATURES[-1], trials) if trials < len(TEMPERATURES) else TEMPERATURES
     )
+    budgets = np.linspace(budget[0], budget[1], 4).tolist() if len(budget) == 2 else budget
     path = tune_heuristic(
         policy, env, folder, temperatures=[float(f"{t:.3g}") for t in temperatures], networks=pool,
         budgets=[round(b, 6) for b in budgets], env_options=chosen, jobs=processes(None),
