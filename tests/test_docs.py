@@ -36,7 +36,7 @@ SMALLER = {
     "README.md": {
         "range(500)": "range(60)",
         "keep=0.95)   #": 'keep=0.5, steps=5, policy="uniform")   #',
-        "latent_dim=16, rounds=4": "latent_dim=16, rounds=4, dense_steps=300",
+        'v1", rounds=4': 'v1", rounds=4, dense_steps=300',
         "n_steps=64)": "n_steps=64, batch_size=32)",
         "10_000": "64",
         "networks=6": "networks=2",
@@ -44,7 +44,7 @@ SMALLER = {
     },
     "quickstart.md": {
         "rounds=2, budget=0.5": "rounds=2, budget=0.5, dense_steps=300",
-        "latent_dim=16, rounds=4": "latent_dim=16, rounds=4, dense_steps=300",
+        'v1", rounds=4': 'v1", rounds=4, dense_steps=300',
         "n_steps=64)": "n_steps=64, batch_size=32)",
         "10_000": "64",
         "networks=6": "networks=2",
