@@ -135,7 +135,9 @@ def prune(
         functions["importance_passes"] = 0
     with _untouched_generators(batches):
         network = network_of(model, functions, given, seed=seed, protect=tuple(protect))
-        if isinstance(model, str):  # whose dense network may have been trained for this
+        if (
+            isinstance(model, str) and network.train_state.target.dense_training.steps
+        ):  # it may have been trained for this
             begun = time.perf_counter()
         has_loss = _has_loss(network.train_state.target)
         fields: dict[str, Any] = {
