@@ -67,7 +67,10 @@ def configured(kind: str, text: str, known: Mapping[str, Entry]) -> Entry:
     """
     if not isinstance(text, str) or text in known:
         return find(kind, text, known)
-    name, options = split_options(text)
+    try:
+        name, options = split_options(text)
+    except ValueError as error:
+        raise ValueError(f"{kind}: {error}") from error
     entry: Any = find(kind, name, known)
     names = [field.name for field in fields(entry) if field.init] if is_dataclass(entry) else []
     for option in options:

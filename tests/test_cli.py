@@ -130,13 +130,19 @@ def test_version(run):
     assert run("--version") == (0, f"prune-env {__version__}\n", "")
 
 
+def _of_a_test(entry):
+    return getattr(entry, "__module__", "").startswith("test_")
+
+
 @pytest.mark.parametrize("name", listing.SETS)
 def test_list_of_one_set_has_a_line_for_every_entry(run, name):
     status, out, _ = run("list", name)
     assert status == 0
     lines = listing._lines(name, listing.SETS[name]())
     assert {title.partition(":")[0] for title, _ in lines} == set(listing.SETS[name]())
-    assert all(line for _, line in lines) and all(flat(line).split()[0] in flat(out) for _, line in lines)
+    entries = listing.SETS[name]()  # among which other tests may have left some without a docstring
+    said = [line for title, line in lines if not _of_a_test(entries[title.partition(":")[0]])]
+    assert all(said) and all(flat(line).split()[0] in flat(out) for line in said)
 
 
 def test_list_shows_the_options_of_policies(run):

@@ -21,6 +21,7 @@ import torch
 
 from prune_env import cli
 from prune_env.envs import COSTS, EPISODE_FIELDS, OBJECTIVES, SCHEDULES, PruningConfig, PruningEnv
+from prune_env.fine_tuning import FINE_TUNINGS
 from prune_env.importance import CRITERIA
 from prune_env.repair import REPAIRS
 from prune_env.targets import make_target
@@ -113,6 +114,8 @@ RULES = {
     "bayes": one_of(("literal", "corrected")),
     "criterion": one_of(CRITERIA),
     "repair": one_of(REPAIRS, empty=True),
+    "fine_tuning": one_of(FINE_TUNINGS),
+    "pool_kind": one_of(("variants", "drawn")),
     "learning_rate_factor": real(0, math.inf),
     "stop_on_collapse": lambda v: isinstance(v, bool),
     "protect": names(COMPONENTS),
@@ -132,6 +135,7 @@ RULES = {
     "l1_period": POSITIVE,
     "lambda_weight": one_of(("constant", "ramp")),
     "lambda_ramp": POSITIVE,
+    "l1_scales": real(0, math.inf),
     "device": one_of(("cpu",)),
     "target_options": lambda v: isinstance(v, Mapping) and not v,
     "target": lambda v: False,
@@ -141,7 +145,20 @@ RULES = {
     "images": lambda v: v is None,
     "learning_rate": POSITIVE,
 }
-TRAINED = ("scope", "ema_decay", "kappa", "eta", "l1", "l1_base", "l1_low", "l1_high", "l1_period", "protect", "width")
+TRAINED = (
+    "scope",
+    "ema_decay",
+    "kappa",
+    "eta",
+    "l1",
+    "l1_base",
+    "l1_low",
+    "l1_high",
+    "l1_period",
+    "l1_scales",
+    "protect",
+    "width",
+)
 """What makes another dense network: accepted values are not tried out, as each would be trained."""
 
 

@@ -37,7 +37,8 @@ def scalars(folder):
 
 # ---------------------------------------------------------------------- what is written
 def test_model_description_configuration_and_curve_are_written(trained, env):
-    assert {"model.zip", "config.json", "evaluations.npz", "tensorboard"} == {path.name for path in trained.iterdir()}
+    written = {"model.zip", "policy.safetensors", "config.json", "evaluations.npz", "tensorboard"}
+    assert written == {path.name for path in trained.iterdir()}
     description = read_description(trained / "model.zip")
     assert description["made_by"]["timesteps"] == 16 and description["normalisation"] is None
     assert description["groups"] == 3 and description["columns"] == [column.name for column in env.columns]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prune_env import PruningEnv
-from prune_env.benchmark import make_policy, register_policy
+from prune_env.benchmark import make_policy, policies
 
 OPTIONS = {"hidden_layers": 1, "dense_steps": 200, "learning_rate": 0.01, "rounds": 1, "steps_per_round": 1, "pool": 2}
 SEEN = []
@@ -23,7 +23,9 @@ class Reader:
         return np.full(self.groups, 0.5, dtype=np.float32), state
 
 
-register_policy("a-reader", Reader)
+@pytest.fixture(autouse=True)
+def reader(monkeypatch):
+    monkeypatch.setattr(policies, "_REGISTERED", {"a-reader": Reader})
 
 
 @pytest.fixture(scope="module")

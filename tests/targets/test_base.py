@@ -8,7 +8,7 @@ from prune_env.targets import DenseTraining, make_target
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("steps", 0),
+        ("steps", -1),
         ("steps", 1.5),
         ("anneal_after", 1.1),
         ("steps_per_epoch", 0),
