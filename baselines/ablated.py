@@ -27,6 +27,7 @@ PARTS: dict[str, Callable[[Column], bool]] = {
 }
 """Name of a part of the observation -> whether a column belongs to it."""
 _HOW = ("networks", "groups")
+_USUAL: dict[str, np.ndarray] = {}  # a benchmark makes a policy anew for every episode
 
 
 class Ablated:
@@ -60,7 +61,6 @@ class Ablated:
             )
         self.learned = self._policy.learned
         self._how, self._env, self._networks, self._groups = how, env, networks, len(env.group_names)
-        self._usual: np.ndarray | None = None
 
     def predict(
         self,
@@ -78,9 +78,11 @@ class Ablated:
         return self._policy.predict(table.reshape(np.shape(observation)), state, episode_start, deterministic)
 
     def _of_training_networks(self) -> np.ndarray:
-        """The mean observation of dense training networks, [G, F]; made once."""
-        if self._usual is None:
-            env = PruningEnv(replace(self._env.config, split="train", pool=self._networks))
+        """The mean observation of dense training networks, [G, F]; a process makes it once."""
+        config = replace(self._env.config, split="train", pool=self._networks)
+        key = repr(config)
+        if key not in _USUAL:
+            env = PruningEnv(config)
             seen = [env.reset(seed=0, options={"network": i})[0] for i in range(self._networks)]
-            self._usual = np.mean(seen, axis=0).reshape(self._groups, -1)
-        return self._usual
+            _USUAL[key] = np.mean(seen, axis=0).reshape(self._groups, -1)
+        return _USUAL[key]
