@@ -105,6 +105,9 @@ def notes(board: Leaderboard) -> list[str]:
     single = [s.policy for s in board.standings if s.kind == "agent" and s.policy not in several]
     if single:
         notes.append(f"Trained with one seed, so that intervals are those of this very agent: {', '.join(single)}.")
+    few = [s.policy for s in board.standings if 0 < 2 * s.complete <= s.expected]
+    if few:
+        notes.append(f"Not ranked, since no more than half of their networks are complete: {', '.join(few)}.")
     off = [s.policy for s in board.standings if not s.on_budget]
     if off:
         notes.append(

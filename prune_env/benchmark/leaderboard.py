@@ -60,8 +60,8 @@ class Standing:
 
     @property
     def ranked(self) -> bool:
-        """Whether it can win: it has complete networks, and they reach the budgets."""
-        return self.on_budget and self.complete > 0
+        """Whether it can win: more than half of its networks are complete, and they reach the budgets."""
+        return self.on_budget and 2 * self.complete > self.expected
 
 
 @dataclass(frozen=True)

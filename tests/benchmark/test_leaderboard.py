@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from prune_env.benchmark.headline import notes
 from prune_env.benchmark.leaderboard import rank_policies
 from prune_env.benchmark.records import Records
 
@@ -112,3 +113,12 @@ def test_a_second_evaluation_seed_that_says_the_same_adds_no_certainty(make_resu
     twice = [replace(record, seed=seed) for record in once for seed in (0, 1)]
     for one, two in zip(rank_policies(Records(once)).standings, rank_policies(Records(twice)).standings, strict=True):
         assert two.area == pytest.approx(one.area) and (two.complete, two.expected) == (8, 8)
+
+
+def test_a_policy_that_has_done_few_networks_does_not_lead(duel, make_result):
+    lucky = [make_result("lucky", 6, 3, budget, retained=0.9, learned=True) for budget in (0.5, 0.9)]
+    board = rank_policies(Records([*lucky, *duel.all]))
+    assert board.best("agent").policy == "ppo"
+    (standing,) = (s for s in board.standings if s.policy == "lucky")
+    assert (standing.complete, standing.expected, standing.ranked) == (1, 8, False)
+    assert "no more than half of their networks are complete: lucky." in " ".join(notes(board))
